@@ -1,0 +1,1 @@
+"""The four stages (encode, mine, score, report) and the encoders they use."""

@@ -1,0 +1,112 @@
+"""Files that are there whole or not at all, their checksums, and folders that are ours to write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Iterator
+
+from neglabel import NeglabelError, UsageError, __version__
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place, synced, when the block ends well.
+
+    Raises NeglabelError where the disk refuses (full, read-only, no permission).
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise NeglabelError(
+            f"can't write {path}: {error.strerror or error}; check free space and permissions"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename survives a power cut only when its folder is synced too (POSIX; Windows can't open a folder)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """A JSON file whose ``format`` is ``kind``. Raises NeglabelError where it is not."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; is {path.parent} the output of the stage before?") from None
+    except (OSError, ValueError) as error:
+        raise NeglabelError(f"{path} can't be read: {error}; run the stage that wrote it again") from None
+    if not isinstance(value, dict) or value.get("format") != kind:
+        raise NeglabelError(f"{path} is not a {kind} manifest; name the folder of another run")
+    return value
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def claim_folder(folder: Path, kind: str) -> None:
+    """Create ``folder`` for a stage, or refuse one that holds something else.
+
+    A folder is ours if it is empty, or its ``manifest.json`` is of ``kind``.
+
+    Raises:
+        UsageError: it is a file, or holds other things.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; name a folder")
+    if folder.is_dir() and (there := [p.name for p in folder.iterdir() if not p.name.endswith(".part")]):
+        if "manifest.json" not in there:
+            raise UsageError(f"--out {folder} holds something else ({sorted(there)[0]}); name a new or empty folder")
+        try:
+            read_json(folder / "manifest.json", kind)
+        except NeglabelError:
+            raise UsageError(
+                f"--out {folder} holds another stage's output or a damaged manifest.json; name a new folder"
+            ) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder} can't be created: {error.strerror}") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes a result, for manifests and pages."""
+    found = {"neglabel": __version__, "python": platform.python_version(), "platform": platform.machine()}
+    for name in ("torch", "open_clip_torch", "faiss-gpu", "faiss-cpu", "numpy", "pyarrow", "nltk"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

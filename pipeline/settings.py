@@ -1,0 +1,185 @@
+"""Settings of the stages: every option's name, type, default and help, written once.
+
+The command line is built from these models (``neglabel.cli``), ``--config FILE.toml`` is read into them, and each
+stage writes its effective settings beside its output as a file that ``--config`` reads again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Mapping
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from neglabel.pipeline.presets import PresetName
+
+Device = Literal["auto", "cpu", "cuda"]
+#: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.
+Share = Annotated[float, BeforeValidator(lambda v: _share(v))]
+
+
+def _share(value: Any) -> Any:
+    number = float(value)
+    if 1 < number <= 100:
+        raise ValueError(f"is a share between 0 and 1, not a percentage; did you mean {number / 100:g}?")
+    if not 0 <= number <= 1:
+        raise ValueError(f"is a share between 0 and 1, got {value}")
+    return number
+
+
+def _pairs(value: Any) -> Any:
+    """``["a=b", ...]`` (command line) or ``{a = "b"}`` (TOML) → dict; a bare value gets the key ``""``."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    pairs: dict[str, str] = {}
+    for item in value:
+        key, equals, rest = str(item).partition("=")
+        key, rest = (key.strip(), rest) if equals else ("", str(item))
+        if key in pairs:
+            raise ValueError(f"names {key or item!r} twice")
+        pairs[key] = rest
+    return pairs
+
+
+Pairs = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
+NumberPairs = Annotated[Mapping[str, float], BeforeValidator(_pairs)]
+#: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
+Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, dict)) else v)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class _Model(_Settings):
+    """Options that name a model."""
+
+    model: str = Field("ViT-B-16", description="open_clip model name, `emoji`, or a folder with open_clip_config.json")
+    pretrained: str | None = Field(
+        None,
+        description="open_clip tag, or a checkpoint FILE (.safetensors, .pt); default: `openai`, "
+        "or the model's own weights",
+    )
+    quickgelu: bool | None = Field(
+        None, description="whether the checkpoint FILE was trained with QuickGELU (OpenAI's were)"
+    )
+    device: Device = Field("auto", description="auto, cpu or cuda")
+
+
+class EncodeSettings(_Model):
+    """Words of corpora → text embeddings in Parquet shards."""
+
+    corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field(
+        (), description="`wordnet`, `wordnet:pos=n,lemmas=first`, or a file of words; several: first seen wins"
+    )
+    out: Path = Field(description="folder of the store")
+    preset: PresetName = Field("paper", description="paper or official: prompts and corpus as published")
+    prompt: Pairs = Field(
+        {}, description='prompt template, for all words or for some: "a {}", noun="the nice {}", fr:noun="le {}"'
+    )
+    dedupe: Literal["text", "text+pos", "none"] = Field("text", description="text, text+pos or none; first seen wins")
+    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the computation: fp32, fp16 or bf16")
+    storage: Literal["float16", "float32"] = Field("float16", description="of the stored embedding: float16, float32")
+    shard_rows: int = Field(65_536, ge=1, description="candidates a shard")
+    batch_size: int = Field(256, ge=1, description="prompts a forward pass")
+    limit: int | None = Field(None, ge=1, description="stop after so many candidates")
+
+
+class MineSettings(_Settings):
+    """Candidates and ID labels → the farthest as negative labels."""
+
+    candidates: Annotated[tuple[Path, ...], Many] = Field(
+        description="stores of `encode`, or Parquet files with text, embedding"
+    )
+    labels: Path = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
+    out: Path = Field(description="FILE.parquet for the negative labels")
+    text_out: Path | None = Field(None, description="the words as text, one a line")
+    preset: PresetName | None = Field(None, description="paper or official; default: the candidates' own, else paper")
+    percentile: Share | None = Field(None, description="η, as a share: 0.05")
+    top: int | None = Field(None, ge=1, description="M, how many to keep: 10000")
+    top_share: Share | None = Field(None, description="keep this share of the candidates instead of a number")
+    per_pos: bool | None = Field(None, description="rank nouns and adjectives apart, nouns first")
+    keep_id_names: bool | None = Field(None, description="keep candidates that are ID labels themselves")
+    exclude: Annotated[tuple[Path, ...], Many] = Field((), description="text file of words never to keep")
+    dedupe: Literal["text", "text+pos", "none"] | None = Field(
+        None, description="across the stores: text, text+pos or none; default: as the stores were encoded"
+    )
+    random: int | None = Field(None, ge=0, description="seed: choose at random instead of the farthest (a baseline)")
+    label_prompt: Annotated[tuple[str, ...], Many] = Field(
+        (), description="prompt template for labels; several are averaged"
+    )
+    model: str | None = Field(None, description="model of the labels, where the candidates don't say theirs")
+    pretrained: str | None = Field(None, description="weights of that model")
+    quickgelu: bool | None = Field(None, description="see `encode`")
+    device: Device = Field("auto", description="auto, cpu or cuda")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> MineSettings:
+        if self.top is not None and self.top_share is not None:
+            raise ValueError("top and top_share exclude each other; give one")
+        return self
+
+
+class ScoreSettings(_Settings):
+    """Pictures against ID labels and negative labels → scores."""
+
+    negatives: Path = Field(description="file of `mine`, or a text file of words, one a line")
+    labels: Path = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
+    out: Path = Field(description="folder of the scores")
+    id: Pairs = Field({}, description="NAME=IMAGES: pictures of the ID classes")
+    ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
+    images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
+    score: Annotated[tuple[str, ...], Many] = Field(
+        ("neglabel", "mcm", "msp"), description="neglabel, mcm, msp; several allowed"
+    )
+    temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
+    groups: int = Field(100, ge=1, description="n_g; 1 scores all negatives together")
+    group_order: Literal["random", "rank"] = Field("random", description="random or rank")
+    group_drop: Literal["last", "random"] = Field(
+        "last", description="which M mod n_g negatives are left out: the last (nearest) or random ones"
+    )
+    seed: int = Field(0, ge=0, description="of the groups' permutation")
+    cache: Path | None = Field(None, description="folder that keeps image embeddings")
+    label_prompt: Annotated[tuple[str, ...], Many] = Field(
+        (), description="prompt template for labels; several are averaged; default: as mined"
+    )
+    negatives_prompt: str = Field("{}", description="prompt template for negatives given as text")
+    strict: bool = Field(False, description="stop at a picture that can't be decoded")
+    batch_size: int = Field(64, ge=1, description="pictures a forward pass")
+    workers: int = Field(2, ge=1, description="threads that decode pictures")
+    model: str | None = Field(None, description="default: the negatives' own")
+    pretrained: str | None = Field(None, description="weights of that model")
+    quickgelu: bool | None = Field(None, description="see `encode`")
+    device: Device = Field("auto", description="auto, cpu or cuda")
+
+
+class ReportSettings(_Settings):
+    """Scores → tables, figures and a page."""
+
+    scores: Annotated[tuple[Path, ...], Many] = Field(description="folders of `score`")
+    out: Path = Field(description="folder of the report")
+    fpr: Literal["id-positive", "ood-positive"] = Field(
+        "id-positive",
+        description="FPR95: share of OOD accepted where 95 % of ID is (id-positive, the paper's), "
+        "or share of ID rejected where 95 % of OOD is (ood-positive, OpenOOD's)",
+    )
+    cases: int = Field(4, ge=0, le=12, description="case pictures of each kind")
+    title: str = Field("neglabel report", description="heading of the page")
+
+
+class RunSettings(_Settings):
+    """All four stages in one file; the tables hold the stages' own options."""
+
+    out: Path = Field(description="folder of everything the run writes")
+    labels: Path = Field(description="ID labels: a text file, one a line")
+    corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field((), description="as in `encode`")
+    model: str = Field("ViT-B-16", description="as in `encode`")
+    pretrained: str | None = Field(None, description="as in `encode`")
+    quickgelu: bool | None = Field(None, description="as in `encode`")
+    preset: PresetName = Field("paper", description="as in `encode`")
+    device: Device = Field("auto", description="auto, cpu or cuda")
+    random_seeds: int = Field(0, ge=0, le=100, description="also score so many sets of random negatives")
+    encode: dict[str, Any] = Field({}, description="options of encode")
+    mine: dict[str, Any] = Field({}, description="options of mine")
+    score: dict[str, Any] = Field({}, description="options of score: id, ood, images, …")
+    report: dict[str, Any] = Field({}, description="options of report")

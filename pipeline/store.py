@@ -1,0 +1,140 @@
+"""Parquet tables with embeddings: written whole, streamed in blocks of unit vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from neglabel import NeglabelError, UsageError
+from neglabel.pipeline.files import replacing
+
+#: Rows a row group: 8,192 × 512 float32 is 16 MB, small enough to stream, large enough to read fast.
+ROW_GROUP = 8_192
+METADATA_KEY = b"neglabel"
+Floats = NDArray[np.float32]
+
+
+class Block(NamedTuple):
+    """Consecutive rows of one file: ``columns`` as asked, ``embedding`` (n, D) as stored, ``start`` the first row."""
+
+    columns: pa.Table
+    embedding: NDArray[np.floating[Any]]
+    start: int
+
+
+def embedding_array(embeddings: NDArray[np.floating[Any]]) -> pa.FixedSizeListArray:
+    """(n, D) floats → an Arrow fixed-size list of the same dtype (float16, float32)."""
+    n, dimension = embeddings.shape
+    flat = pa.array(np.ascontiguousarray(embeddings).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, dimension)
+
+
+def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write ``table`` to ``path`` whole or not at all; ``metadata`` goes into the schema as JSON."""
+    if metadata is not None:
+        table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()})
+    with replacing(path) as temporary:
+        # Embeddings are noise to a dictionary or a compressor: encoding them costs time and saves nothing.
+        words = [name for name in table.column_names if not name.endswith("embedding")]
+        pq.write_table(table, temporary, row_group_size=ROW_GROUP, use_dictionary=words, compression="zstd")
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file."""
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; name a Parquet file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise NeglabelError(f"{path} is not a whole Parquet file ({_first_line(error)}); write it again") from None
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON under the schema's ``neglabel`` key; empty for files from elsewhere."""
+    raw = (open_parquet(path).schema_arrow.metadata or {}).get(METADATA_KEY)
+    if raw is None:
+        return {}
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        raise NeglabelError(f"{path}: its neglabel metadata is damaged; write it again") from None
+    return value if isinstance(value, dict) else {}
+
+
+def require_columns(path: Path, columns: Sequence[str]) -> None:
+    names = open_parquet(path).schema_arrow.names
+    for column in columns:
+        if column not in names:
+            raise UsageError(f"{path} has no `{column}` column (it has {', '.join(names) or 'none'})")
+
+
+def dimension(path: Path) -> int | None:
+    """D of ``path``'s embeddings; None for a list column whose length only its rows know and that has none."""
+    require_columns(path, ["embedding"])
+    file = open_parquet(path)
+    kind = file.schema_arrow.field("embedding").type
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in file.iter_batches(batch_size=1, columns=["embedding"]):
+        return len(batch.column(0)[0])
+    return None
+
+
+def stream(path: Path, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP) -> Iterator[Block]:
+    """Blocks of ``path`` in order, embeddings as stored (float16 or float32 or float64), shape (n, D).
+
+    Raises:
+        UsageError: no ``embedding`` column, or one that holds no floats.
+        NeglabelError: NaN, infinite or zero embeddings, or lists of differing length, with file and row.
+    """
+    require_columns(path, ["embedding", *columns])
+    start = 0
+    try:
+        for batch in open_parquet(path).iter_batches(batch_size=batch_rows, columns=["embedding", *columns]):
+            embedding = _matrix(batch.column("embedding"), path, start)
+            yield Block(pa.table(batch).drop_columns(["embedding"]), embedding, start)
+            start += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise NeglabelError(
+            f"{path} is damaged near row {start:,} ({_first_line(error)}); write it again"
+        ) from None
+
+
+def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArray[Any]:
+    """(n, D) → rows of length 1 in ``dtype``; normalised in that dtype or better."""
+    wide = embedding.astype(dtype)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    return wide
+
+
+def _matrix(column: pa.Array, path: Path, start: int) -> NDArray[np.floating[Any]]:
+    kind = column.type
+    if not (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not (
+        pa.types.is_floating(kind.value_type)
+    ):
+        raise UsageError(f"{path}: `embedding` is {kind}, not a list of floats")
+    if column.null_count:
+        row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
+        raise NeglabelError(f"{path}, row {start + row:,}: no embedding; leave that row out")
+    lengths = {len(v) for v in column} if not pa.types.is_fixed_size_list(kind) else {kind.list_size}
+    if len(lengths) > 1:
+        raise NeglabelError(f"{path}: embeddings of differing length {sorted(lengths)[:3]} near row {start:,}")
+    matrix = np.asarray(column.flatten()).reshape(len(column), -1)
+    bad = ~np.isfinite(matrix).all(axis=1) | ~matrix.any(axis=1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        what = "a zero vector" if np.isfinite(matrix[row]).all() else "NaN or infinite"
+        raise NeglabelError(f"{path}, row {start + row:,}: the embedding is {what}; leave that row out")
+    return matrix
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
