@@ -1,0 +1,77 @@
+"""``name:key=value,…`` and the same as a TOML table → an adapter's options. One syntax, one error style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from neglabel import UsageError
+
+Spec = str | Mapping[str, Any]
+
+
+class Options(BaseModel):
+    """Base of an adapter's options: frozen, nothing unknown, lists written ``a+b`` on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def parse(spec: Spec, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A spec → the adapter's name and its options as written.
+
+    A text whose head (before the first ``:``) is not in ``known`` is a file's path, possibly with options after the
+    last ``:``.
+
+    Raises:
+        UsageError: neither a known corpus nor an existing file, or an option that isn't ``key=value``.
+    """
+    if not isinstance(spec, str):
+        table = dict(spec)
+        name = str(table.pop("name", "file" if "path" in table else ""))
+        if name not in known:
+            raise UsageError(f"corpus table {dict(spec)}: `name` must be one of {', '.join(known)}")
+        return name, table
+    head, _, tail = spec.partition(":")
+    if head in known:
+        return head, _options(spec, tail)
+    if Path(spec).exists():
+        return "file", {"path": spec}
+    path, colon, tail = spec.rpartition(":")
+    if colon and "=" in tail:
+        return "file", {"path": path, **_options(spec, tail)}
+    raise UsageError(f"no corpus or file `{spec}`; corpora: {', '.join(known)}, or the path of a file of words")
+
+
+def _options(spec: str, tail: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for part in filter(None, tail.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"corpus `{spec}`: `{part}` is not key=value")
+        if key in options:
+            raise UsageError(f"corpus `{spec}`: `{key}` is given twice")
+        options[key] = value
+    return options
+
+
+def split_list(value: Any) -> Any:
+    """``a+b`` → ("a", "b"), for options that take several values."""
+    return tuple(value.split("+")) if isinstance(value, str) else value
+
+
+def validate(name: str, kind: type[Options], values: Mapping[str, Any]) -> Options:
+    """Options as written → the adapter's model. Raises UsageError naming the corpus, the option and what is valid."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            valid = ", ".join(kind.model_fields)
+            raise UsageError(f"corpus {name} has no option `{option}`; valid: {valid}") from None
+        if first["type"] == "missing":
+            raise UsageError(f"corpus {name} needs `{option}`") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"corpus {name}, option `{option}`={first['input']!r}: {message}") from None

@@ -1,0 +1,137 @@
+"""Words of WordNet, read through nltk.
+
+WordNet is found on ``nltk.data.path`` (``NLTK_DATA`` first), and last in this package: WordNet 3.0.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import stat
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Iterator, Literal
+
+from pydantic import BeforeValidator, field_validator, model_validator
+
+from neglabel import NeglabelError, UsageError
+from neglabel.corpora.candidate import POS_NAMES, Candidate, OnReject
+from neglabel.corpora.spec import Options as _Options
+from neglabel.corpora.spec import split_list
+
+Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+#: What the authors' code leaves out (``preset=official``).
+OFFICIAL_EXCLUDE = ("noun.animal", "noun.food")
+
+
+class Options(_Options):
+    """Options of the ``wordnet`` corpus."""
+
+    preset: Literal["paper", "official"] = "paper"
+    #: Parts of speech, in the order given: n, a (satellites included), v, r.
+    pos: Names = ("n", "a")
+    #: Every lemma of a synset, or its first only.
+    lemmas: Literal["all", "first"] = "all"
+    #: Lexicographer files to leave out (``noun.animal``) or to keep to.
+    exclude: Names = ()
+    include: Names = ()
+    lower: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _official(cls, values: Any) -> Any:
+        """``official`` sets what is not given: first lemmas, lower-cased, without animals and food."""
+        if isinstance(values, dict) and values.get("preset") == "official":
+            return {"lemmas": "first", "exclude": OFFICIAL_EXCLUDE, "lower": True, **values}
+        return values
+
+    @field_validator("pos")
+    @classmethod
+    def _known_pos(cls, pos: tuple[str, ...]) -> tuple[str, ...]:
+        for letter in pos:
+            if letter not in POS_NAMES:
+                raise ValueError(f"no part of speech `{letter}`; valid: {', '.join(POS_NAMES)}")
+        return pos
+
+
+@cache
+def packaged_data() -> Path:
+    """The folder with the packaged WordNet 3.0, in nltk's layout.
+
+    nltk refuses data that another account could have written (a checkout under umask 002, a file of another user's).
+    The package is trusted as its code is, so such data are copied to a private folder that goes with the process.
+    """
+    packaged = Path(__file__).parent / "nltk_data"
+    if os.name != "posix":
+        return packaged
+    archive = packaged / "corpora" / "wordnet.zip"
+    state = archive.stat()
+    if state.st_uid in (os.geteuid(), 0) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return packaged
+    private = Path(tempfile.mkdtemp(prefix="neglabel-wordnet-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    (private / "corpora").mkdir(mode=0o700)
+    shutil.copyfile(archive, private / "corpora" / "wordnet.zip")
+    (private / "corpora" / "wordnet.zip").chmod(0o600)
+    return private
+
+
+@cache
+def reader() -> Any:
+    """nltk's WordNet reader. Raises NeglabelError where the data found first can't be read."""
+    import nltk.data
+    from nltk.corpus import wordnet
+
+    if str(packaged_data()) not in nltk.data.path:
+        nltk.data.path.append(str(packaged_data()))
+    try:
+        wordnet.ensure_loaded()
+        wordnet.get_version()
+    except (LookupError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].strip("* ") if str(error).strip() else type(error).__name__
+        raise NeglabelError(
+            f"WordNet can't be read ({reason}); mend or remove the `corpora/wordnet` found through NLTK_DATA"
+        ) from None
+    return wordnet
+
+
+@cache
+def lexicographer_files() -> tuple[str, ...]:
+    """Names of WordNet's lexicographer files (``noun.animal``, …)."""
+    return tuple(reader()._lexnames)
+
+
+def check(options: Options) -> None:
+    """Raises UsageError for a lexicographer file that WordNet doesn't have."""
+    for name in (*options.exclude, *options.include):
+        if name not in lexicographer_files():
+            letters = [POS_NAMES[p][:3] for p in options.pos]
+            valid = ", ".join(n for n in lexicographer_files() if n[:3] in letters)
+            raise UsageError(f"corpus wordnet: no lexicographer file `{name}`; valid: {valid}")
+
+
+def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
+    """Each word once a part of speech, at the first synset (in WordNet's file order) that has it.
+
+    ``key`` is the synset's name (``dog.n.01``), ``source`` ``wordnet-3.0``; underscores become spaces, which is what
+    WordNet means by them.
+    """
+    check(options)
+    wordnet = reader()
+    source = f"wordnet-{wordnet.get_version()}"
+    for letter in options.pos:
+        seen: set[str] = set()
+        for synset in wordnet.all_synsets(letter):
+            if synset.lexname() in options.exclude or (options.include and synset.lexname() not in options.include):
+                continue
+            names = synset.lemma_names()
+            for name in names if options.lemmas == "all" else names[:1]:
+                if name.lower() in seen:
+                    continue
+                seen.add(name.lower())
+                text = name.replace("_", " ")
+                yield Candidate(
+                    text.lower() if options.lower else text, POS_NAMES[letter], "en", source, synset.name()
+                )

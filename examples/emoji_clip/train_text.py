@@ -1,0 +1,68 @@
+"""Text tower: taught to put every word where the sentence encoder puts it.
+
+Reads `teacher.npz`, writes `text.pt` (state of the CLIP, image tower untouched).
+Loss: 1 - cosine between the tower's vector of a prompted word and the word's target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import common
+import model
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(common.SEED)
+    rng = np.random.default_rng(common.SEED)
+
+    data = np.load(args.work / "teacher.npz")
+    targets = torch.from_numpy(data["targets"])  # (T, 128)
+    chance = data["weight"] / data["weight"].sum()
+    prompts = model.Prompts(data["texts"].tolist(), model.tokenizer(args.work))
+    clip = model.build().train()
+    names = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
+    chosen = [p for n, p in clip.named_parameters() if n.startswith(names)]
+    optimizer = torch.optim.AdamW(chosen, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, args.rate, total_steps=args.steps, pct_start=0.05
+    )
+    start, seen, pool = time.time(), [], []
+    for step in range(args.steps):
+        if not pool:  # many batches at once, each of texts of like length: little padding
+            rows = rng.choice(len(targets), args.batch * 32, p=chance)
+            rows = rows[np.argsort([prompts.length(row) for row in rows], kind="stable")]
+            pool = np.split(rows, 32)
+            rng.shuffle(pool)
+            pool = list(pool)
+        rows = pool.pop()
+        # A third in the default prompt, the rest in any.
+        frames = rng.integers(len(common.TEMPLATES), size=len(rows)) * (rng.random(len(rows)) < 0.7)
+        out = F.normalize(model.encode_text(clip, prompts.batch(rows, frames)), dim=-1)
+        loss = 1 - (out * targets[rows]).sum(-1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(chosen, 1.0)
+        optimizer.step()
+        schedule.step()
+        seen.append(loss.item())
+        if step % 100 == 99:
+            print(f"text {step + 1} loss {np.mean(seen[-100:]):.4f} {time.time() - start:.0f} s", flush=True)
+    torch.save(clip.state_dict(), args.work / "text.pt")
+
+
+if __name__ == "__main__":
+    main()
