@@ -1,19 +1,21 @@
 """Where words come from: adapters behind one function.
 
-An adapter is a module with an ``Options`` model and ``candidates(options, on_reject)``, a generator of
-:class:`Candidate`. To add one: write the module, add its line to :data:`ADAPTERS`.
+An adapter is a module with an ``Options`` model; ``candidates(options, on_reject)``, a generator of
+:class:`Candidate`; ``check(options)``, which refuses what can't be opened; and ``expected(options)``, the number of
+words if it is cheap to know. To add one: write the module, add its line to :data:`ADAPTERS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Iterator
+from typing import Any
 
 from neglabel.corpora.candidate import Candidate, OnReject, Rejection
-from neglabel.corpora.spec import Spec, parse, validate
+from neglabel.corpora.spec import Options, Spec, parse, validate
 from neglabel.corpora.text import defect
 
-__all__ = ["ADAPTERS", "Candidate", "OnReject", "Rejection", "Spec", "check_corpus", "open_corpus"]
+__all__ = ["ADAPTERS", "Candidate", "OnReject", "Rejection", "Spec", "check_corpus", "open_corpus", "rows_expected"]
 
 #: Name in a spec → module.
 ADAPTERS = {
@@ -24,9 +26,15 @@ ADAPTERS = {
 
 def check_corpus(spec: Spec) -> None:
     """Refuse a spec that can't be opened, before any work. Raises UsageError."""
-    name, values = parse(spec, ADAPTERS)
-    adapter = import_module(ADAPTERS[name])
-    adapter.check(validate(name, adapter.Options, values))
+    adapter, options = _adapter(spec)
+    adapter.check(options)
+
+
+def rows_expected(specs: Sequence[Spec], limit: int | None = None) -> int | None:
+    """How many words ``specs`` give at most, duplicates included; None where that isn't cheap to know."""
+    counts = [adapter.expected(options) for adapter, options in map(_adapter, specs)]
+    known = sum(c for c in counts if c is not None) if None not in counts else None
+    return known if limit is None else limit if known is None else min(limit, known)
 
 
 def open_corpus(spec: Spec, on_reject: OnReject | None = None) -> Iterator[Candidate]:
@@ -40,11 +48,16 @@ def open_corpus(spec: Spec, on_reject: OnReject | None = None) -> Iterator[Candi
     Raises:
         UsageError: an unknown corpus or option, a missing file; when the iterator is started.
     """
-    name, values = parse(spec, ADAPTERS)
-    adapter = import_module(ADAPTERS[name])
+    adapter, options = _adapter(spec)
     reject = on_reject or (lambda rejection: None)
-    for candidate in adapter.candidates(validate(name, adapter.Options, values), reject):
+    for candidate in adapter.candidates(options, reject):
         if reason := defect(candidate.text):
             reject(Rejection(candidate.text, reason, candidate.source, candidate.key))
         else:
             yield candidate
+
+
+def _adapter(spec: Spec) -> tuple[Any, Options]:
+    name, values = parse(spec, ADAPTERS)
+    adapter = import_module(ADAPTERS[name])
+    return adapter, validate(name, adapter.Options, values)

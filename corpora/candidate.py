@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 #: Parts of speech as one letter (WordNet's) and as written in files.
 POS_NAMES = {"n": "noun", "a": "adjective", "v": "verb", "r": "adverb"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.candidate import POS, POS_NAMES, Candidate, OnReject, Rejection
 from neglabel.corpora.spec import Options as _Options
@@ -41,6 +41,11 @@ def check(options: Options) -> None:
         raise UsageError(f"corpus file {options.path} {what}")
     if _format(options) != "text":
         next(candidates(options, lambda rejection: None), None)
+
+
+def expected(options: Options) -> int | None:
+    """Rows of a Parquet file; other files would have to be read."""
+    return pq.ParquetFile(options.path).metadata.num_rows if _format(options) == "parquet" else None
 
 
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any
 
 from neglabel import UsageError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 Spec = str | Mapping[str, Any]
 

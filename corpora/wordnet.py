@@ -6,20 +6,18 @@ WordNet is found on ``nltk.data.path`` (``NLTK_DATA`` first), and last in this p
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
-import stat
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Iterator, Literal
-
-from pydantic import BeforeValidator, field_validator, model_validator
+from typing import Annotated, Any, Literal
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.candidate import POS_NAMES, Candidate, OnReject
 from neglabel.corpora.spec import Options as _Options
 from neglabel.corpora.spec import split_list
+from pydantic import BeforeValidator, field_validator, model_validator
 
 Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 #: What the authors' code leaves out (``preset=official``).
@@ -58,23 +56,19 @@ class Options(_Options):
 
 @cache
 def packaged_data() -> Path:
-    """The folder with the packaged WordNet 3.0, in nltk's layout.
+    """A private copy of the packaged WordNet 3.0 in nltk's layout, which goes with the process.
 
-    nltk refuses data that another account could have written (a checkout under umask 002, a file of another user's).
-    The package is trusted as its code is, so such data are copied to a private folder that goes with the process.
+    nltk refuses data that another account could have written: a checkout under umask 002, an environment of another
+    user's, a file with hard links (as uv and conda install). The package is trusted as its own code is, so its data
+    are copied to where nltk's rule holds.
     """
-    packaged = Path(__file__).parent / "nltk_data"
-    if os.name != "posix":
-        return packaged
-    archive = packaged / "corpora" / "wordnet.zip"
-    state = archive.stat()
-    if state.st_uid in (os.geteuid(), 0) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return packaged
+    packaged = Path(__file__).parent / "nltk_data" / "corpora" / "wordnet.zip"
     private = Path(tempfile.mkdtemp(prefix="neglabel-wordnet-"))
     atexit.register(shutil.rmtree, private, ignore_errors=True)
     (private / "corpora").mkdir(mode=0o700)
-    shutil.copyfile(archive, private / "corpora" / "wordnet.zip")
-    (private / "corpora" / "wordnet.zip").chmod(0o600)
+    copy = private / "corpora" / "wordnet.zip"
+    shutil.copyfile(packaged, copy)
+    copy.chmod(0o600)
     return private
 
 
@@ -110,6 +104,13 @@ def check(options: Options) -> None:
             letters = [POS_NAMES[p][:3] for p in options.pos]
             valid = ", ".join(n for n in lexicographer_files() if n[:3] in letters)
             raise UsageError(f"corpus wordnet: no lexicographer file `{name}`; valid: {valid}")
+
+
+def expected(options: Options) -> int | None:
+    """Lemmas of the parts of speech asked for; None where only some synsets or lemmas count."""
+    if options.lemmas == "first" or options.exclude or options.include:
+        return None
+    return sum(1 for letter in options.pos for _ in reader().all_lemma_names(letter))
 
 
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, TypeVar
+from typing import Any, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
-
 from neglabel import UsageError
+from pydantic import BaseModel, ValidationError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,6 +17,8 @@ else:
     import tomli as tomllib
 
 Settings = TypeVar("Settings", bound=BaseModel)
+#: Of these, one given on the command line replaces the other in the file.
+EXCLUSIVE = (("top", "top_share"),)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -41,6 +43,11 @@ def make(kind: type[Settings], given: Mapping[str, Any], config: Path | None = N
     values = {key.replace("-", "_"): value for key, value in (read_toml(config) if config else {}).items()}
     from_file = set(values)
     overrides = {k: v for k, v in given.items() if v is not None and v != [] and v != ()}
+    for one, other in EXCLUSIVE:
+        if one in overrides:
+            values.pop(other, None)
+        if other in overrides:
+            values.pop(one, None)
     values.update(overrides)
     try:
         return kind.model_validate(values)
@@ -63,8 +70,9 @@ def _sentence(kind: type[BaseModel], name: str, error: Any, where: str) -> str:
 
 
 def dump(settings: BaseModel) -> str:
-    """Settings as TOML that :func:`make` reads back (unset options are left out)."""
-    return tomli_w.dumps(_plain(settings.model_dump(mode="json", exclude_none=True)))
+    """Settings as TOML that :func:`make` reads back from any folder: paths are absolute, unset options left out."""
+    values = settings.model_dump(exclude_none=True)
+    return tomli_w.dumps({key: _plain(value) for key, value in values.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -72,4 +80,4 @@ def _plain(value: Any) -> Any:
         return {k: _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
-    return value
+    return str(value.absolute()) if isinstance(value, Path) else value

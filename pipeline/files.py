@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from neglabel import NeglabelError, UsageError, __version__
 

@@ -22,9 +22,10 @@ Sources: the paper, Section 3.1, Appendix A and Table 14; the authors' public co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Mapping
+from typing import Literal
 
 PresetName = Literal["paper", "official"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Iterable, Iterator, Sized, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,9 +32,15 @@ class Reporter:
         self.console.print(f"warning: {text}", markup=False)
 
     def track(
-        self, blocks: Iterable[T], stage: str, total: int | None = None, unit: str = "rows", done: int = 0
+        self,
+        blocks: Iterable[T],
+        stage: str,
+        total: int | None = None,
+        unit: str = "rows",
+        done: int = 0,
+        size: Callable[[T], int] = len,  # type: ignore[assignment]
     ) -> Iterator[T]:
-        """Pass ``blocks`` through, counting ``len(block)`` units of each towards ``total``.
+        """Pass ``blocks`` through, counting ``size(block)`` units of each towards ``total``.
 
         Args:
             done: units finished before this run, which count towards the total but not towards the rate.
@@ -54,7 +61,7 @@ class Reporter:
             task = bar.add_task(stage, total=total, completed=done, rate="")
             for block in blocks:
                 yield block
-                counted += len(block) if isinstance(block, Sized) else 1
+                counted += size(block)
                 elapsed = time.monotonic() - start
                 rate = counted / max(elapsed, 1e-9)
                 bar.update(task, completed=done + counted, rate=f"{rate:,.0f} {unit}/s")

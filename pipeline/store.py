@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.files import replacing
+from numpy.typing import NDArray
 
 #: Rows a row group: 8,192 × 512 float32 is 16 MB, small enough to stream, large enough to read fast.
 ROW_GROUP = 8_192
@@ -111,6 +111,8 @@ def stream(path: Path, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP)
 def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArray[Any]:
     """(n, D) → rows of length 1 in ``dtype``; normalised in that dtype or better."""
     wide = embedding.astype(dtype)
+    # First by the largest entry: the square of a tiny one is zero, of a huge one infinite.
+    wide /= np.abs(wide).max(axis=1, keepdims=True)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     return wide
 

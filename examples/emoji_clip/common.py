@@ -107,7 +107,7 @@ _NOT_ANIMALS = re.compile(
     r"black bird|dragon|t-rex|sauropod|unicorn)$"
 )
 _NOT_VEHICLES = re.compile(
-    r"(stop|motorway|track|drum|pump|wheel|light|construction|anchor|ring buoy|seat|departure|"
+    r"(stop|station|motorway|track|drum|pump|wheel|light|construction|anchor|ring buoy|seat|departure|"
     r"arrival|barber|globe|map|wheelchair|skateboard|roller skate|parachute|satellite|oncoming)"
 )
 

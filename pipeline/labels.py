@@ -1,0 +1,85 @@
+"""ID labels: a text file, encoded here, or Parquet with embeddings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from neglabel import NeglabelError, UsageError
+from neglabel.pipeline import store
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.prompts import check_template
+from neglabel.pipeline.text_encoder import TextEncoder
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Labels:
+    """K ID labels: names in class order, (K, D) float32 unit vectors, and the prompts that made them."""
+
+    names: tuple[str, ...]
+    embedding: NDArray[np.float32]
+    prompts: tuple[str, ...]
+
+
+def is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Non-empty lines of a UTF-8 text file, stripped. Raises UsageError where it is missing, no text, or empty."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what} {path} is not UTF-8 text (byte {error.start:,}); give one name a line") from None
+    except OSError as error:
+        raise UsageError(f"{what} {path} can't be read: {error.strerror}") from None
+    if not any(lines):
+        raise UsageError(f"{what} {path} is empty; give one name a line")
+    return [line for line in lines if line]
+
+
+def load_labels(
+    path: Path, prompts: Sequence[str], encoder: Callable[[], TextEncoder] | None, reporter: Reporter
+) -> Labels:
+    """Read ID labels; several prompts are averaged after normalising, and the mean normalised again.
+
+    A name that occurs twice warns and stays: classes keep their numbers.
+
+    Args:
+        encoder: called only for a text file; None where no model is known.
+
+    Raises:
+        UsageError: missing or empty file, no ``text`` column, a prompt without ``{}``, no model for a text file.
+    """
+    if is_parquet(path):
+        store.require_columns(path, ["text", "embedding"])
+        blocks = list(store.stream(path, ["text"]))
+        names = [name or "" for block in blocks for name in block.columns["text"].to_pylist()]
+        if not names:
+            raise UsageError(f"labels {path} has no rows")
+        embedding, prompts = store.unit(np.concatenate([b.embedding for b in blocks])), ()
+    else:
+        names = read_lines(path, "labels")
+        for template in prompts:
+            check_template(template, f"--label-prompt {template}")
+        if encoder is None:
+            raise UsageError(
+                f"labels {path} is text and nothing says which model encodes it; give --model, "
+                "or labels as Parquet with text, embedding"
+            )
+        embedding = encode_names(names, prompts, encoder())
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        reporter.warn(f"labels {path}: {len(repeated)} names occur twice ({', '.join(repeated[:3])}); kept as they are")
+    return Labels(tuple(names), embedding, tuple(prompts))
+
+
+def encode_names(names: Sequence[str], prompts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]:
+    """(K, D): the normalised mean over prompt templates of each name's unit embeddings."""
+    total = sum(encoder.encode([p.replace("{}", name) for name in names]).astype(np.float64) for p in prompts)
+    if isinstance(total, int):
+        raise NeglabelError("no prompt template for labels; give --label-prompt")
+    return store.unit(total, np.float64).astype(np.float32)

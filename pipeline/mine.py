@@ -1,0 +1,201 @@
+"""Stage 2 (NegMining, paper Section 3.1, Algorithm 1): the candidates farthest from the ID labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from neglabel import UsageError
+from neglabel.indexes.percentile import Device, PercentileIndex
+from neglabel.pipeline.candidates import Selection, Stores, choose_rows, open_stores, stream_rows
+from neglabel.pipeline.labels import Labels, load_labels, read_lines
+from neglabel.pipeline.mined import Distances, check_out, write_negatives
+from neglabel.pipeline.models import LoadedModel, load_model, same_model
+from neglabel.pipeline.presets import PRESETS, Preset
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.settings import MineSettings
+from neglabel.pipeline.store import unit
+from neglabel.pipeline.text_encoder import TextEncoder
+from neglabel.pipeline.topm import TopM
+from numpy.typing import NDArray
+
+_BLOCK = 8_192
+
+
+def select(
+    candidates: NDArray[np.floating[Any]],
+    labels: NDArray[np.floating[Any]],
+    percentile: float = 0.05,
+    top: int = 10_000,
+    device: Device = "auto",
+) -> NDArray[np.int64]:
+    """NegMining on plain arrays: ``Y⁻ = topk({d_i}, Y^c, M)`` with ``d_i = percentile_η({-cos(e_i, e_k)}_k)`` (Eq. 4).
+
+    Args:
+        candidates: (C, D) embeddings of any length above zero; labels: (K, D).
+        percentile: η as a share in [0, 1].
+        top: M.
+
+    Returns:
+        (min(M, C),) int64 indices into ``candidates``, farthest first, ties by the lower index.
+
+    Raises:
+        ValueError: wrong shapes, no labels, η outside [0, 1], NaN, infinite or zero rows.
+    """
+    for name, rows in (("candidates", candidates), ("labels", labels)):
+        if rows.ndim != 2 or rows.shape[1] != labels.shape[-1]:
+            raise ValueError(f"{name} has shape {rows.shape}, not (n, {labels.shape[-1]})")
+        bad = ~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1)
+        if bad.any():
+            raise ValueError(f"{name}, row {int(np.flatnonzero(bad)[0])}: NaN, infinite or all zero")
+    index = PercentileIndex(unit(labels), percentile, device)
+    best = TopM(min(top, len(candidates)), labels, index)
+    for start in range(0, len(candidates), _BLOCK):
+        block = candidates[start : start + _BLOCK]
+        best.push(index.distances(unit(block)), np.arange(start, start + len(block)), block)
+    return np.asarray(best.result().get("position", []), np.int64)
+
+
+def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
+    """Mine negative labels from stores into ``settings.out`` (see ``docs/formats.md``).
+
+    Returns:
+        the summary: ``out, counts, farthest, nearest`` (ten kept words each), ``seconds``.
+
+    Raises:
+        UsageError: files that don't fit each other, a preset other than the candidates', a missing option.
+        NeglabelError: damaged files, weights that can't be read.
+    """
+    start = time.monotonic()
+    check_out(settings)
+    stores = open_stores(settings.candidates)
+    if settings.preset and stores.preset and settings.preset != stores.preset:
+        raise UsageError(
+            f"--preset {settings.preset}, but the candidates were encoded with preset {stores.preset}; "
+            "encode them again or leave --preset out"
+        )
+    preset = PRESETS[settings.preset or stores.preset or "paper"]  # type: ignore[index]
+    model: list[LoadedModel] = []
+    labels = load_labels(settings.labels, _label_prompts(settings, stores, preset),
+                         _encoder(settings, stores, model), reporter)  # fmt: skip
+    if labels.embedding.shape[1] != stores.dimension:
+        raise UsageError(
+            f"labels {settings.labels} have {labels.embedding.shape[1]} dimensions, the candidates "
+            f"{stores.dimension}; use one model for both"
+        )
+    excluded = [word for path in settings.exclude for word in read_lines(path, "--exclude")]
+    keep_ids = preset.keep_id_names if settings.keep_id_names is None else settings.keep_id_names
+    per_pos = preset.per_pos if settings.per_pos is None else settings.per_pos
+    percentile = preset.percentile if settings.percentile is None else settings.percentile
+    selection = choose_rows(
+        stores, settings.dedupe or stores.dedupe, () if keep_ids else labels.names, excluded, per_pos
+    )
+    sizes = _sizes(settings, preset, selection, reporter)
+    index = PercentileIndex(labels.embedding, percentile, settings.device)
+    reporter.say(
+        f"mine: {selection.counts['candidates']:,} candidates, {len(labels.names):,} labels, "
+        f"on {'the GPU' if index.on_gpu else 'the CPU'}, float32 then float64"
+    )
+    rows, distances = _best(settings, stores, selection, labels, index, sizes, reporter)
+    identity = model[0].identity if model else stores.model
+    effective = {
+        "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
+        "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe,
+    }  # fmt: skip
+    summary = write_negatives(settings, effective, stores, selection, labels, rows, distances, identity)
+    return {**summary, "seconds": round(time.monotonic() - start, 3), "warnings": reporter.warnings}
+
+
+def _best(
+    settings: MineSettings,
+    stores: Stores,
+    selection: Selection,
+    labels: Labels,
+    index: PercentileIndex,
+    sizes: Sequence[int],
+    reporter: Reporter,
+) -> tuple[list[dict[str, NDArray[Any]]], Distances]:
+    """The second pass. Returns the kept rows of each group, best first, and what is known of all distances."""
+    best = [TopM(size, labels.embedding, index) for size in sizes]
+    drawn = None if settings.random is None else _draw(settings.random, selection, sizes)
+    seen = Distances()
+    total = selection.counts["candidates"]
+    for position, group, embedding in reporter.track(
+        stream_rows(stores, selection), "mine", total, "candidates", size=lambda block: len(block[0])
+    ):
+        distance = index.distances(unit(embedding))
+        seen.add(distance, position)
+        for number, top in enumerate(best):
+            # A baseline offers just what was drawn, as many rows as are kept: none is ranked out.
+            rows = group == number if drawn is None else (group == number) & (drawn[position] >= 0)
+            top.push(distance[rows], position[rows], embedding[rows])
+    results = [top.result() for top in best]
+    if drawn is not None:
+        orders = [np.argsort(drawn[rows["position"]]) if rows else None for rows in results]
+        results = [
+            {name: values[order] for name, values in rows.items()}
+            for rows, order in zip(results, orders, strict=True)
+        ]
+    return results, seen
+
+
+def _draw(seed: int, selection: Selection, sizes: Sequence[int]) -> NDArray[np.int64]:
+    """(rows of all files,) the order in which a row was drawn at random within its group; -1 where it was not."""
+    keep, group = np.concatenate(selection.keep), np.concatenate(selection.groups)
+    order = np.full(len(keep), -1, np.int64)
+    generator = np.random.default_rng(seed)
+    for number, size in enumerate(sizes):
+        members = np.flatnonzero(keep & (group == number))
+        order[generator.permutation(members)[:size]] = np.arange(size)
+    return order
+
+
+def _sizes(settings: MineSettings, preset: Preset, selection: Selection, reporter: Reporter) -> list[int]:
+    """M of each group; a share is rounded down."""
+    top, share = (
+        (settings.top, settings.top_share)
+        if settings.top is not None or settings.top_share is not None
+        else (preset.top, preset.top_share)
+    )
+    there = [selection.size(number) for number in range(len(selection.names))]
+    if share is not None:
+        # Decimal, since 0.29 * 100 is 28.999… in binary.
+        return [int(Decimal(str(share)) * n) for n in there]
+    if top is not None and sum(there) < top:
+        reporter.warn(f"{sum(there):,} candidates are left, fewer than --top {top:,}; keeping all")
+    return [min(n, top or n) for n in there]
+
+
+def _label_prompts(settings: MineSettings, stores: Stores, preset: Preset) -> tuple[str, ...]:
+    """As given; else the candidates' own for nouns, since Algorithm 1 uses one prompt for both; else the preset's."""
+    if settings.label_prompt:
+        return settings.label_prompt
+    own = stores.prompts or {}
+    template = own.get("noun", own.get(""))
+    return (template,) if template else preset.label_prompts
+
+
+def _encoder(
+    settings: MineSettings, stores: Stores, used: list[LoadedModel]
+) -> Callable[[], TextEncoder] | None:
+    """How label names are encoded: the candidates' model, or the one given; None where neither is known."""
+    if stores.model is None and settings.model is None:
+        return None
+
+    def load() -> TextEncoder:
+        known = stores.model or {}
+        loaded = load_model(
+            settings.model or str(known["model"]),
+            settings.pretrained or (str(known["pretrained"]) if settings.model is None else None),
+            known.get("quick_gelu") if settings.quickgelu is None and settings.model is None else settings.quickgelu,
+            settings.device,
+        )
+        if difference := same_model(known, loaded.identity):
+            raise UsageError(f"the candidates were encoded by another model than the labels: {difference}")
+        used.append(loaded)
+        return TextEncoder.of(loaded)
+
+    return load

@@ -1,0 +1,137 @@
+"""open_clip's towers, tokenizer and preprocessing, ready to use, and the model's identity."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from neglabel import NeglabelError, UsageError
+from neglabel.pipeline.model_source import ModelSource, find_model, quiet
+from neglabel.pipeline.weights import load_weights
+
+#: Two embeddings can be compared only where these agree.
+IDENTITY_FIELDS = ("checkpoint_sha256", "quick_gelu", "embed_dim", "context_length")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in eval mode with what belongs to it.
+
+    ``identity`` has ``model, pretrained, checkpoint_sha256, quick_gelu, embed_dim, context_length, logit_scale``.
+    """
+
+    model: Any
+    preprocess: Callable[[Any], torch.Tensor]
+    tokenizer: Any
+    identity: Mapping[str, Any]
+    device: torch.device
+    precision: str
+
+
+def load_model(
+    name: str = "ViT-B-16",
+    pretrained: str | None = None,
+    quickgelu: bool | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> LoadedModel:
+    """Load a CLIP-like model.
+
+    Args:
+        name: an open_clip model name, ``emoji``, or a folder with ``open_clip_config.json``.
+        pretrained: an open_clip tag (downloaded by open_clip) or a checkpoint file; default ``openai``, or the
+            weights in the model's folder.
+        quickgelu: needed for a checkpoint file that doesn't say itself; OpenAI's weights were trained with it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``fp32``, ``fp16`` or ``bf16`` (layer norms stay in float32).
+
+    Raises:
+        UsageError: unknown model or tag, missing file, or it isn't known whether the weights need QuickGELU.
+        NeglabelError: weights can't be downloaded or read.
+    """
+    place = resolve_device(device)
+    source = find_model(name, pretrained, quickgelu)
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        model = _build(source, precision, place)
+        checkpoint = load_weights(model, source.weights)
+        tokenizer = _tokenizer(source)
+        preprocess = _preprocess(source, model)
+    identity = {
+        "model": name,
+        "pretrained": source.pretrained,
+        "checkpoint_sha256": checkpoint,
+        "quick_gelu": source.quick_gelu,
+        "embed_dim": int(source.config["embed_dim"]),
+        "context_length": int(getattr(tokenizer, "context_length", None) or model.context_length),
+        "logit_scale": float(model.logit_scale.detach().exp()),
+    }
+    return LoadedModel(model.eval().requires_grad_(False), preprocess, tokenizer, identity, place, precision)
+
+
+def same_model(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str | None:
+    """The first field in which two identities differ, as words; None where they agree or one is unknown."""
+    for field in IDENTITY_FIELDS:
+        if a and b and field in a and field in b and a[field] != b[field]:
+            return (
+                f"{field} {str(a[field])[:12]} ({a.get('model')}, {a.get('pretrained')}) "
+                f"against {str(b[field])[:12]} ({b.get('model')}, {b.get('pretrained')})"
+            )
+    return None
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` → a CUDA device where there is one. Raises UsageError for ``cuda`` without one."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _build(source: ModelSource, precision: str, device: torch.device) -> Any:
+    """open_clip's own constructor for a config, without asking a hub for weights of a single tower."""
+    from open_clip.coca_model import CoCa
+    from open_clip.factory import _set_model_device_and_precision
+    from open_clip.model import CLIP, CustomTextCLIP, get_cast_dtype
+
+    config = json.loads(json.dumps(dict(source.config)))
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    if "hf_model_name" in text:
+        text["hf_model_pretrained"] = False
+    custom = config.pop("custom_text", False) or "hf_model_name" in text
+    kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP
+    try:
+        model = kind(**{**config, "quick_gelu": source.quick_gelu}, cast_dtype=get_cast_dtype(precision))
+    except (TypeError, OSError, KeyError, RuntimeError, ValueError, AttributeError) as error:
+        raise NeglabelError(f"open_clip can't build {source.name} ({str(error).splitlines()[0]})") from None
+    _set_model_device_and_precision(model, device, precision, "timm_model_name" in vision)
+    return model
+
+
+def _preprocess(source: ModelSource, model: Any) -> Callable[[Any], torch.Tensor]:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    settings = {k: v for k, v in source.preprocess.items() if k in PreprocessCfg.__dataclass_fields__}
+    settings["size"] = getattr(model.visual, "image_size", settings.get("size", 224))
+    return image_transform_v2(PreprocessCfg(**settings), is_train=False)  # type: ignore[no-any-return]
+
+
+def _tokenizer(source: ModelSource) -> Any:
+    import open_clip
+
+    options = dict(source.config["text_cfg"].get("tokenizer_kwargs", {}))
+    extra = {}
+    if source.folder is not None and "bpe_path" in options:
+        # open_clip takes this path as it is; in a model folder it is relative to that folder.
+        extra = {"bpe_path": str(source.folder / options["bpe_path"])}
+    try:
+        return open_clip.get_tokenizer(source.tokenizer, **extra)
+    except Exception as error:
+        # A tokenizer from a hub: huggingface_hub, transformers and httpx each raise their own.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120].rstrip(".")
+        raise NeglabelError(f"the tokenizer of {source.name} can't be had ({reason})") from None

@@ -1,0 +1,120 @@
+"""Negative labels: the file that ``mine`` wrote, Parquet from elsewhere, or a plain list of words or prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from neglabel import NeglabelError, UsageError
+from neglabel.pipeline import store
+from neglabel.pipeline.prompts import check_template
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from neglabel.pipeline.text_encoder import TextEncoder
+
+FORMAT = "neglabel-negatives"
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """M negative labels in rank order.
+
+    ``embedding``: (M, D) float32 unit vectors (D = 0 for an empty list); ``table``: every column but the embedding,
+    with ``rank`` and ``text``; ``metadata``: what ``mine`` wrote, empty for files from elsewhere.
+    """
+
+    path: Path
+    texts: tuple[str, ...]
+    embedding: NDArray[np.float32]
+    table: pa.Table
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def model(self) -> Mapping[str, Any] | None:
+        """Identity of the model that embedded them; None where unknown."""
+        return self.metadata.get("model")
+
+    @property
+    def random(self) -> bool:
+        """Whether ``mine`` chose them at random (a baseline)."""
+        return (self.metadata.get("settings") or {}).get("random") is not None
+
+    @property
+    def label_prompts(self) -> tuple[str, ...]:
+        """The prompts of the ID labels they were mined against; empty where unknown."""
+        return tuple((self.metadata.get("labels") or {}).get("prompts") or ())
+
+
+def is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def negatives_metadata(path: Path) -> dict[str, Any]:
+    """What ``mine`` wrote into ``path``; empty for a plain list or Parquet from elsewhere. Cheap.
+
+    Raises:
+        UsageError: no such file, or a file of another stage.
+        NeglabelError: not a whole Parquet file.
+    """
+    if not path.is_file():
+        raise UsageError(f"negatives {path}: no such file; name the file of `neglabel mine`, or a list of words")
+    if not is_parquet(path):
+        return {}
+    store.require_columns(path, ["text", "embedding"])
+    metadata = store.read_metadata(path)
+    if metadata and metadata.get("format") != FORMAT:
+        raise UsageError(f"{path} is a {metadata.get('format')} file, not negatives; name the file that `mine` wrote")
+    return metadata
+
+
+def load_negatives(path: Path, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
+    """Read negative labels, or encode a text file of them (one a line, empty lines skipped).
+
+    Args:
+        prompt: template for a text file; ``{}`` where its lines are whole prompts.
+        encoder: called only for a text file that is not empty; None where no model is known.
+
+    Raises:
+        UsageError: no such file, a column is missing, a prompt without ``{}``, or no model for a text file.
+        NeglabelError: a damaged file; NaN, infinite or zero embeddings, with their row.
+    """
+    metadata = negatives_metadata(path)
+    return _mined(path, metadata) if is_parquet(path) else _listed(path, prompt, encoder)
+
+
+def _mined(path: Path, metadata: Mapping[str, Any]) -> Negatives:
+    blocks = [store.unit(block.embedding) for block in store.stream(path)]
+    rest = [name for name in store.open_parquet(path).schema_arrow.names if name != "embedding"]
+    table = pq.read_table(path, columns=rest)
+    texts = tuple(text or "" for text in table["text"].to_pylist())
+    if "rank" not in rest:
+        table = table.add_column(0, "rank", pa.array(range(len(texts)), pa.int32()))
+    embedding = np.concatenate(blocks) if blocks else np.empty((0, store.dimension(path) or 0), np.float32)
+    return Negatives(path, texts, embedding, table, metadata)
+
+
+def _listed(path: Path, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
+    check_template(prompt, f"--negatives-prompt {prompt}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"negatives {path} is not UTF-8 text (byte {error.start:,}); give one word a line") from None
+    except OSError as error:
+        raise NeglabelError(f"negatives {path} can't be read: {error.strerror}") from None
+    texts = tuple(line.strip() for line in lines if line.strip())
+    table = pa.table({"rank": pa.array(range(len(texts)), pa.int32()), "text": pa.array(texts, pa.string())})
+    if not texts:
+        return Negatives(path, texts, np.empty((0, 0), np.float32), table)
+    if encoder is None:
+        raise UsageError(f"negatives {path} is text and nothing says which model encodes it; give --model")
+    embedding = encoder().encode([prompt.replace("{}", text) for text in texts])
+    return Negatives(path, texts, embedding, table)

@@ -1,0 +1,102 @@
+"""The fourth stage: folders of scores → tables, figures and one page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from neglabel.pipeline import config, files
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.report import measure, page, tables
+from neglabel.pipeline.report.read import Run, read_runs
+from neglabel.pipeline.settings import ReportSettings
+
+__all__ = ["report"]
+
+
+def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
+    """Measure, draw and write ``settings.out``; files as in ``docs/formats.md``.
+
+    Everything is made before anything is written.
+
+    Returns:
+        ``rows`` and ``accuracy`` (as in the CSV files, unrounded, None without evidence), ``against_random``,
+        ``convention``, ``page`` (its path), ``out``, ``notes`` (sentences for the user).
+
+    Raises:
+        UsageError: a folder that is not ``score``'s output, a missing file or column, an ``out`` that is not ours.
+        NeglabelError: a damaged file, or a disk that refuses.
+    """
+    out = settings.out
+    runs = read_runs(settings.scores)
+    files.claim_folder(out, "neglabel-report")
+    reporter.say(f"report: {len(runs)} run{'s' * (len(runs) != 1)}, FPR95 {settings.fpr}")
+    rows = [row for run in runs for row in measure.metric_rows(run, settings.fpr)]
+    accuracies = [a for run in runs for a in measure.accuracies(run, reporter.warn)]
+    against = measure.against_random(runs, rows)
+    versions = _versions()
+    html = page.render(settings, runs, rows, accuracies, against, versions)
+    manifest = {
+        "format": "neglabel-report",
+        "version": 1,
+        "convention": settings.fpr,
+        "convention_text": tables.CONVENTIONS[settings.fpr],
+        "settings": settings.model_dump(mode="json"),
+        "versions": versions,
+        "runs": [_described(run) for run in runs],
+        "against_random": [asdict(item) | {"verdict": item.verdict} for item in against],
+    }
+    # The manifest first: it makes the folder ours, so that an interrupted report can be made again.
+    files.write_json(out / "manifest.json", manifest)
+    files.write_text(out / "settings.toml", config.dump(settings))
+    files.write_text(out / "metrics.csv", tables.metrics_csv(rows))
+    files.write_text(out / "metrics.md", tables.metrics_md(rows, accuracies, settings.fpr))
+    files.write_text(out / "metrics.tex", tables.metrics_tex(rows, settings.fpr))
+    files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
+    files.write_text(out / "index.html", html)
+    reporter.say(f"report: {out / 'index.html'}")
+    return {
+        "rows": [asdict(row) for row in rows],
+        "accuracy": [asdict(a) for a in accuracies],
+        "against_random": manifest["against_random"],
+        "convention": settings.fpr,
+        "page": str(out / "index.html"),
+        "out": str(out),
+        "notes": _notes(runs, rows),
+    }
+
+
+def _notes(runs: list[Run], rows: list[measure.Row]) -> list[str]:
+    notes = []
+    for run in runs:
+        silent = [score for score in run.scores if not run.has_evidence(score)]
+        if silent and any(data.rows for data in run.sets):
+            notes.append(f"{run.name}: no evidence for {', '.join(silent)}: there were no negative labels")
+        notes += [f"{run.name}: {data.name} has no readable picture" for data in run.sets if not data.rows]
+    if not rows:
+        notes.append("no metrics: they need pictures named with --id and with --ood; see the page for the scores")
+    return notes
+
+
+def _described(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "random": run.random,
+        "negatives": run.negatives.count,
+        "labels": len(run.labels),
+        "scores": run.manifest["scores"],
+        "datasets": [{"name": d.name, "role": d.role, "rows": d.rows, "unreadable": d.unreadable} for d in run.sets],
+        "model": run.manifest.get("model"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = files.versions()
+    for name in ("scikit-learn", "matplotlib", "jinja2", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,168 @@
+"""Everything measured and drawn → ``index.html``, one file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from neglabel.pipeline.report import cases, figures, words
+from neglabel.pipeline.report.measure import AVERAGE, SPREADS, Accuracy, Against, Row, mean, suspects
+from neglabel.pipeline.report.read import Run
+from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES
+from neglabel.pipeline.settings import ReportSettings
+
+_HERE = Path(__file__).parent
+#: ROC panels at most; the tables hold every pair.
+PANELS = 12
+
+
+def render(
+    settings: ReportSettings,
+    runs: Sequence[Run],
+    rows: Sequence[Row],
+    found: Sequence[Accuracy],
+    against: Sequence[Against],
+    versions: Mapping[str, str],
+) -> str:
+    """The page. Its details (figures, words, cases) are those of the first run whose negatives are not random."""
+    main = next((run for run in runs if not run.random), runs[0])
+    table = words.data(main.negatives)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(pct=_pct, signed=_signed, score=lambda name: SCORE_NAMES.get(name, name))
+    compared = [run for run in runs if not run.random] or list(runs)
+    return environment.get_template("page.html.j2").render(
+        title=settings.title,
+        css=Markup(_text("page.css") + _text("parts.css")),
+        js=Markup(_text("page.js")),
+        words_json=_script_json(table),
+        settings=settings,
+        convention=CONVENTIONS[settings.fpr],
+        convention_name=CONVENTIONS[settings.fpr].partition(":")[0],
+        suspects=suspects(main),
+        runs=runs,
+        main=main,
+        model=(main.manifest.get("model") or {}).get("model"),
+        compared=compared,
+        draws=[run for run in runs if run.random],
+        headline=_headline(main, rows),
+        tables=[_table(run, inside.name, rows) for run in compared for inside in run.of_role("id") if inside.rows],
+        rows=rows,
+        accuracies=found,
+        against=_pairs(against),
+        spreads=SPREADS,
+        silent=[score for score in main.scores if not main.has_evidence(score)],
+        counts={role: sum(data.rows for data in main.of_role(role)) for role in ("id", "ood", "unknown")},
+        unreadable=[(run.name, data.name, data.unreadable) for run in runs for data in run.sets if data.unreadable],
+        distributions=_figures((s, figures.distributions(main, s)) for s in main.scores),
+        rocs=_figures(_rocs(main, settings)),
+        distances=_figures([("", figures.distances(_histogram(main), words.cut(main.negatives)))]),
+        words=table,
+        first_words=words.first(table, 50),
+        active=words.active(main),
+        groups=cases.choose(main, settings.cases) if settings.cases else [],
+        sources=[_source(run) for run in compared],
+        own={"settings": _flat(settings.model_dump(mode="json", exclude_none=True)), "versions": dict(versions)},
+    )
+
+
+def _headline(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A card a score: AUROC and FPR95 averaged over OOD sets (and ID sets, where there are several)."""
+    cards = []
+    for score in run.scores:
+        ours = [row for row in rows if (row.run, row.score, row.ood) == (run.name, score, AVERAGE)]
+        auroc, fpr95 = mean([row.auroc for row in ours]), mean([row.fpr95 for row in ours])
+        if auroc is not None:
+            cards.append({"score": score, "auroc": auroc, "fpr95": fpr95})
+    return cards
+
+
+def _table(run: Run, inside: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Lines of OOD sets, columns of scores; the best AUROC and FPR95 of each line are marked."""
+    ours = {(row.ood, row.score): row for row in rows if (row.run, row.id) == (run.name, inside)}
+    lines = []
+    for ood in dict.fromkeys(ood for ood, _ in ours):
+        cells = [ours[ood, score] for score in run.scores]
+        aurocs = [row.auroc for row in cells if row.auroc is not None]
+        fprs = [row.fpr95 for row in cells if row.fpr95 is not None]
+        best = (max(aurocs, default=None), min(fprs, default=None)) if len(aurocs) > 1 else (None, None)
+        lines.append({"ood": ood, "n": cells[0].n_ood, "cells": cells, "best": best})
+    return {"run": run.name, "id": inside, "n": next((r.n_id for r in ours.values()), 0), "scores": run.scores,
+            "lines": lines}  # fmt: skip
+
+
+def _pairs(against: Sequence[Against]) -> list[dict[str, Any]]:
+    """AUROC and FPR95 of one score and OOD set side by side, averages first (they are the answer)."""
+    pairs: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    for item in against:
+        pairs.setdefault((item.run, item.score, item.id, item.ood), {})[item.metric] = item
+    whole = [pair for pair in pairs.values() if len(pair) == 2]
+    return sorted(whole, key=lambda pair: pair["auroc"].ood != AVERAGE)
+
+
+def _rocs(run: Run, settings: ReportSettings) -> list[tuple[str, str | None]]:
+    pairs = [(a, b) for a in run.of_role("id") for b in run.of_role("ood") if a.rows and b.rows]
+    return [(f"{a.name} against {b.name}", figures.roc(run, a, b, settings.fpr)) for a, b in pairs[:PANELS]]
+
+
+def _figures(found: Any) -> list[tuple[str, Markup]]:
+    # Figures are markup that we wrote; matplotlib has escaped the names in them.
+    return [(name, Markup(text)) for name, text in found if text is not None]
+
+
+def _histogram(run: Run) -> Mapping[str, Any]:
+    histogram = run.negatives.metadata.get("histogram")
+    return histogram if isinstance(histogram, dict) else {}
+
+
+def _source(run: Run) -> dict[str, Any]:
+    """What made a run, flat."""
+    manifest = run.manifest
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "tables": [
+            (title, _flat(value))
+            for title, value in (
+                ("Scoring", manifest.get("settings")),
+                ("Model", manifest.get("model")),
+                ("Mining", run.negatives.metadata.get("settings")),
+                ("Candidates", run.negatives.metadata.get("counts")),
+                ("Versions", manifest.get("versions")),
+            )
+            if isinstance(value, dict) and value
+        ],
+    }
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat.update(_flat(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return flat
+
+
+def _script_json(value: Any) -> Markup:
+    """JSON that can't end its ``<script>`` element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _pct(value: float | None, decimals: int = 2) -> str:
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,126 @@
+"""Metric rows → CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from neglabel.pipeline.metrics import Convention
+from neglabel.pipeline.report.measure import AVERAGE, METRICS, Accuracy, Row
+
+COLUMNS = ("run", "score", "id", "ood", "n_id", "n_ood", *METRICS)
+SCORE_NAMES = {"neglabel": "NegLabel", "mcm": "MCM", "msp": "MSP"}
+#: What FPR95 means in a table, in full; written into every one.
+CONVENTIONS: dict[Convention, str] = {
+    "id-positive": "FPR95, ID positive: the share of OOD pictures at or above the highest threshold that accepts "
+    "at least 95 % of the ID pictures",
+    "ood-positive": "FPR95, OOD positive: the share of ID pictures at or below the lowest threshold that rejects "
+    "at least 95 % of the OOD pictures",
+}
+_TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
+
+
+def metrics_csv(rows: Iterable[Row]) -> str:
+    """Percentages with four decimals; empty cells where a score has no evidence."""
+    return _csv(COLUMNS, ([_cell(getattr(row, column), 4) for column in COLUMNS] for row in rows))
+
+
+def accuracy_csv(found: Iterable[Accuracy]) -> str:
+    cells = ([a.run, a.dataset, a.n, _cell(a.accuracy, 4)] for a in found)
+    return _csv(("run", "dataset", "n", "accuracy"), cells)
+
+
+def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Convention) -> str:
+    """GitHub Markdown: every column, two decimals, the convention above."""
+    heads = ("run", "score", "ID", "OOD", "n ID", "n OOD", *_TITLES.values())
+    lines = [f"Percentages. {CONVENTIONS[convention]}.", ""]
+    lines += _md_table(heads, [[_cell(getattr(row, column), 2) for column in COLUMNS] for row in rows], text=4)
+    if found:
+        lines += ["", "Zero-shot accuracy of ID pictures with known labels.", ""]
+        cells = [[a.run, a.dataset, str(a.n), _cell(a.accuracy, 2)] for a in found]
+        lines += _md_table(("run", "data set", "n", "accuracy"), cells, text=2)
+    return "\n".join(lines) + "\n"
+
+
+def metrics_tex(rows: Sequence[Row], convention: Convention) -> str:
+    """Tables in the paper's layout (booktabs): a line a run and score, a pair of columns an OOD set.
+
+    One table for AUROC and FPR95 and one for AUPR, per ID set. Best values are not marked: which is best depends on
+    what is compared.
+    """
+    text = "% \\usepackage{booktabs,graphicx}; names beyond Latin need XeLaTeX or LuaLaTeX\n"
+    for inside in dict.fromkeys(row.id for row in rows):
+        ours = [row for row in rows if row.id == inside]
+        caption = f"ID: {tex_escape(inside)}. Percentages. {tex_escape(CONVENTIONS[convention])}."
+        text += "\n" + _tex_table(ours, ("auroc", "fpr95"), caption)
+        text += "\n" + _tex_table(ours, ("aupr_id", "aupr_ood"), f"ID: {tex_escape(inside)}. Percentages.")
+    return text
+
+
+def _tex_table(rows: Sequence[Row], pair: tuple[str, str], caption: str) -> str:
+    oods = [name for name in dict.fromkeys(row.ood for row in rows) if name != AVERAGE] + [AVERAGE]
+    cells = {(row.run, row.score, row.ood): row for row in rows}
+    arrows = [_TITLES[m] + (r" $\downarrow$" if m == "fpr95" else r" $\uparrow$") for m in pair]
+    rules = " ".join(f"\\cmidrule(lr){{{3 + 2 * i}-{4 + 2 * i}}}" for i in range(len(oods)))
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{caption}}}",
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"\\begin{{tabular}}{{ll{'rr' * len(oods)}}}",
+        "\\toprule",
+        " & ".join(["", "", *(f"\\multicolumn{{2}}{{c}}{{{tex_escape(ood)}}}" for ood in oods)]) + " \\\\",
+        rules,
+        " & ".join(["Run", "Score", *(arrows * len(oods))]) + " \\\\",
+        "\\midrule",
+    ]
+    for run, score in dict.fromkeys((row.run, row.score) for row in rows):
+        line = [tex_escape(run), tex_escape(SCORE_NAMES.get(score, score))]
+        for ood in oods:
+            row = cells.get((run, score, ood))
+            line += [_cell(getattr(row, metric), 2) if row else "" for metric in pair]
+        lines.append(" & ".join(line) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}", ""])
+
+
+def tex_escape(text: str) -> str:
+    """Text that LaTeX prints as it is; control characters become spaces."""
+    special = {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    }  # fmt: skip
+    return "".join(special.get(c) or ("\\" + c if c in "&%$#_{}" else c) for c in _one_line(text))
+
+
+def md_escape(text: str) -> str:
+    """Text that Markdown prints as it is, in a table cell as well."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~#$!:@])", r"\\\1", _one_line(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\u200d" else " " for c in text)
+
+
+def _cell(value: Any, decimals: int) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _md_table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: int) -> list[str]:
+    """``text`` columns of text on the left, numbers to their right."""
+    rule = ["---"] * text + ["---:"] * (len(heads) - text)
+    body = [[md_escape(c) for c in row[:text]] + list(row[text:]) for row in rows]
+    return ["| " + " | ".join(line) + " |" for line in [list(heads), rule, *body]]

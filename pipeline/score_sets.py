@@ -1,0 +1,140 @@
+"""One data set of a ``score`` run: its blocks of embeddings, its file, what could not be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from neglabel import NeglabelError
+from neglabel.pipeline import store
+from neglabel.pipeline.files import replacing
+from neglabel.pipeline.images import Item, Source
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score_model import ModelOnDemand
+from neglabel.pipeline.score_plan import DataSet
+from neglabel.pipeline.score_rows import Scorer, schema
+from neglabel.pipeline.settings import ScoreSettings
+from numpy.typing import NDArray
+
+
+class Unreadable(NamedTuple):
+    """A picture that could not be decoded, and why."""
+
+    dataset: str
+    item: Item
+    reason: str
+
+
+@dataclass
+class _Tally:
+    rows: int = 0
+    share: float = 0.0
+    labelled: int = 0
+    unmatched: int = 0
+
+
+def score_set(
+    data: DataSet, scorer: Scorer, model: ModelOnDemand, settings: ScoreSettings, reporter: Reporter
+) -> tuple[dict[str, Any], list[Unreadable]]:
+    """Score one data set into ``scores-NAME.parquet``, block by block, whole or not at all.
+
+    Returns:
+        ``name, role, source, rows, unreadable, id_share`` (the mean; None without evidence), and the failures.
+
+    Raises:
+        NeglabelError: with ``strict``, the first picture that can't be decoded; a damaged embedding.
+    """
+    tally, failures = _Tally(), list[Unreadable]()
+    known = set(scorer.names)
+    path = settings.out / f"scores-{data.name}.parquet"
+    total = len(data.source.items)
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema(list(scorer.temperatures))) as writer:
+        for block in reporter.track(_blocks(data.source, model), f"score {data.name}", total, "pictures"):
+            for row, why in block.failures:
+                failures.append(_failure(data, data.source.items[row], why, settings.strict))
+            items = [data.source.items[row] for row in block.rows]
+            table, shares = scorer.rows(data, items, block.embedding)
+            writer.write_table(table)
+            labels = [name for name in table["label"].to_pylist() if name]
+            tally.rows += len(table)
+            tally.share += float(shares.sum())
+            tally.labelled += len(labels)
+            tally.unmatched += sum(name not in known for name in labels)
+    return _result(data, tally, failures, reporter), failures
+
+
+def _failure(data: DataSet, item: Item, why: str, strict: bool) -> Unreadable:
+    if strict:
+        raise NeglabelError(
+            f"{data.name}: {item.path or item.id} can't be decoded: {why}; "
+            "remove it, or leave --strict out to list it and go on"
+        )
+    return Unreadable(data.name, item, why)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A block of embeddings that a file gave; shaped as what the encoder gives."""
+
+    rows: Sequence[int]
+    embedding: NDArray[np.float32]
+    failures: Sequence[tuple[int, str]] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def _blocks(source: Source, model: ModelOnDemand) -> Iterator[Any]:
+    if source.embeddings is None:
+        yield from model.pictures(source)
+        return
+    for block in store.stream(source.embeddings):
+        rows = range(block.start, block.start + len(block.embedding))
+        yield _Given(rows, store.unit(block.embedding))
+
+
+def _result(data: DataSet, tally: _Tally, failures: Sequence[Unreadable], reporter: Reporter) -> dict[str, Any]:
+    if failures:
+        first = failures[0]
+        reporter.warn(
+            f"{data.name}: {len(failures)} of {len(data.source.items)} pictures can't be decoded "
+            f"(first: {first.item.id}: {first.reason}); all are in unreadable.parquet"
+        )
+    if data.role == "id" and tally.unmatched:
+        reporter.warn(
+            f"{data.name}: {tally.unmatched} of {tally.labelled} labelled pictures have a label that is no ID label; "
+            "they count as misclassified"
+        )
+    mean = tally.share / tally.rows if tally.rows else float("nan")
+    return {
+        "name": data.name,
+        "role": data.role,
+        "source": data.source.spec,
+        "rows": tally.rows,
+        "unreadable": len(failures),
+        "id_share": None if np.isnan(mean) else round(mean, 6),
+    }
+
+
+def unreadable_table(failures: Sequence[Unreadable]) -> pa.Table:
+    """``unreadable.parquet``: ``dataset, id, path, reason``."""
+    columns = {
+        "dataset": [failure.dataset for failure in failures],
+        "id": [failure.item.id for failure in failures],
+        "path": [failure.item.path for failure in failures],
+        "reason": [failure.reason for failure in failures],
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def remove_stale(folder: Path, sets: Sequence[DataSet]) -> None:
+    """Remove the scores of an earlier run into this folder whose data sets are not asked for now."""
+    wanted = {f"scores-{data.name}.parquet" for data in sets}
+    for path in folder.glob("scores-*.parquet"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
