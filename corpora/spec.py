@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neglabel import UsageError
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from neglabel import UsageError
 
 Spec = str | Mapping[str, Any]
 

@@ -13,11 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, field_validator, model_validator
+
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.candidate import POS_NAMES, Candidate, OnReject
 from neglabel.corpora.spec import Options as _Options
 from neglabel.corpora.spec import split_list
-from pydantic import BeforeValidator, field_validator, model_validator
 
 Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 #: What the authors' code leaves out (``preset=official``).

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from neglabel.indexes.device import GPU_MAX_K, flat_ip, gpu_count, is_gpu
 from numpy.typing import NDArray
+
+from neglabel.indexes.device import GPU_MAX_K, flat_ip, gpu_count, is_gpu
 
 Device = Literal["auto", "cpu", "cuda"]
 

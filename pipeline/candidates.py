@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.dedupe import Deduplicator, Mode
 from neglabel.corpora.text import normalise
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
-from numpy.typing import NDArray
 
 TEXT_COLUMNS = ("text", "pos", "language", "source", "key")
 
@@ -96,11 +97,10 @@ def open_stores(paths: Sequence[Path]) -> Stores:
 
 def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     for record in manifest["shards"]:
-        if record["file"]:
-            path = folder / record["file"]
-            if not path.is_file() or store.open_parquet(path).metadata.num_rows != record["rows"]:
-                raise NeglabelError(f"{path} is missing or cut; run the same `neglabel encode` again to mend it")
-            yield path
+        path = folder / record["file"]
+        if not path.is_file() or store.open_parquet(path).metadata.num_rows != record["rows"]:
+            raise NeglabelError(f"{path} is missing or cut; run the same `neglabel encode` again to mend it")
+        yield path
 
 
 def choose_rows(

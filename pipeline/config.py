@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
-from neglabel import UsageError
 from pydantic import BaseModel, ValidationError
+
+from neglabel import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -77,6 +77,24 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Temporary files of :func:`replacing` whose process is gone (killed before it could tidy up)."""
+    for path in folder.glob(".*.part"):
+        process = path.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
 def claim_folder(folder: Path, kind: str) -> None:
     """Create ``folder`` for a stage, or refuse one that holds something else.
 
@@ -87,6 +105,7 @@ def claim_folder(folder: Path, kind: str) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; name a folder")
+    _remove_leftovers(folder)
     if folder.is_dir() and (there := [p.name for p in folder.iterdir() if not p.name.endswith(".part")]):
         if "manifest.json" not in there:
             raise UsageError(f"--out {folder} holds something else ({sorted(there)[0]}); name a new or empty folder")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from neglabel import UsageError
 from neglabel.pipeline import store
 from neglabel.pipeline.files import replacing

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from neglabel import NeglabelError
-from neglabel.pipeline.images import Source, decode, reason
 from numpy.typing import NDArray
 from PIL import Image
+
+from neglabel import NeglabelError
+from neglabel.pipeline.images import Source, decode, reason
 
 if TYPE_CHECKING:
     from neglabel.pipeline.models import LoadedModel

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.images import EXTENSIONS, Item, decode
-from PIL import Image
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
 from neglabel.pipeline.images import HF, Item, decode
-from PIL import Image
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from neglabel import NeglabelError, UsageError
 from PIL import Image, UnidentifiedImageError
+
+from neglabel import NeglabelError, UsageError
 
 #: Extensions that a folder is searched for, in lower case.
 EXTENSIONS = frozenset(

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.text_encoder import TextEncoder
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from math import ceil
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.text import normalise
-from numpy.typing import ArrayLike, NDArray
 
 Convention = Literal["id-positive", "ood-positive"]
 Floats = NDArray[np.float64]
@@ -104,39 +105,45 @@ def acceptance_threshold(scores: ArrayLike, level: float = 0.95) -> float:
 def accuracy(true: Sequence[str], predicted: Sequence[str], names: Sequence[str] = ()) -> float:
     """Share of pictures whose predicted label is the true one, among those whose true label is known.
 
-    Names are compared case-folded, with underscores and runs of space as one space. ImageNet's list has names twice
-    (crane, maillot); such classes can't be told apart by name.
-
     Args:
-        true: (n,) names; or, where ``names`` does not hold them, decimal indices into ``names``; empty is unknown.
+        true: (n,) labels, read as in :func:`known_labels`; empty is unknown.
         predicted: (n,) names.
-        names: the ID labels, in order; where given, true labels that are not among them are unknown.
+        names: the ID labels, in order. Names that are there twice (ImageNet's crane, maillot) can't be told apart.
 
     Raises:
         NeglabelError: lengths differ, or no true label is known.
     """
     if len(true) != len(predicted):
         raise NeglabelError(f"{len(true)} true labels but {len(predicted)} predicted ones; give one for each picture")
-    known = [
-        (label, normalise(guess)) for label, guess in zip(known_labels(true, names), predicted, strict=True) if label
-    ]
-    if not known:
+    pairs = zip(known_labels(true, names), known_labels(predicted, names), strict=True)
+    right = [label == guess for label, guess in pairs if label]
+    if not right:
         raise NeglabelError("accuracy needs at least one picture whose true label is known")
-    return sum(label == guess for label, guess in known) / len(known)
+    return sum(right) / len(right)
 
 
 def known_labels(true: Sequence[str], names: Sequence[str] = ()) -> list[str]:
-    """(n,) normalised names of ``true``, empty where unknown; see :func:`accuracy`."""
-    normal = [normalise(name) for name in names]
-    meaning: dict[str, str] = {}
-    for label in set(true):
-        name = normalise(label)
-        if not normal or name in normal:
-            meaning[label] = name
-        elif name.isdecimal() and int(name) < len(normal):
-            # A name wins over an index: digits may be class names ("7" of MNIST).
-            meaning[label] = normal[int(name)]
-    return [meaning.get(label, "") for label in true]
+    """What each label means: one of ``names``, or empty where it is none of them.
+
+    A label is a name as written, else a name when case, underscores and runs of space don't count (folders are often
+    called ``golden_retriever``), else a decimal index. So digits may be names ("7" of MNIST), and names that differ
+    by case only stay apart. Without ``names``, a label means its normalised form.
+
+    Args:
+        true: (n,) labels.
+        names: the ID labels, in order.
+
+    Returns:
+        (n,) names.
+    """
+    if not names:
+        return [normalise(label) for label in true]
+    spelled = {normalise(name): name for name in reversed(names)} | {name: name for name in names}
+    meaning = {label: spelled.get(label) or spelled.get(normalise(label), "") for label in set(true)}
+    for label, name in meaning.items():
+        if not name and label.isdecimal() and int(label) < len(names):
+            meaning[label] = names[int(label)]
+    return [meaning[label] for label in true]
 
 
 def _scores(values: ArrayLike, what: str) -> Floats:

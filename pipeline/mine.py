@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neglabel import UsageError
 from neglabel.indexes.percentile import Device, PercentileIndex
 from neglabel.pipeline.candidates import Selection, Stores, choose_rows, open_stores, stream_rows
@@ -20,7 +22,6 @@ from neglabel.pipeline.settings import MineSettings
 from neglabel.pipeline.store import unit
 from neglabel.pipeline.text_encoder import TextEncoder
 from neglabel.pipeline.topm import TopM
-from numpy.typing import NDArray
 
 _BLOCK = 8_192
 

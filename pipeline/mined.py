@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import config, store
 from neglabel.pipeline.candidates import Selection, Stores, take_text
 from neglabel.pipeline.files import versions, write_text
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.settings import MineSettings
-from numpy.typing import NDArray
 
 FORMAT = "neglabel-negatives"
 VERSION = 1

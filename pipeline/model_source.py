@@ -56,6 +56,8 @@ def _folder(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelS
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NeglabelError(f"{folder / CONFIG} can't be read as an open_clip config ({error!r})") from None
     weights = Path(pretrained) if pretrained else _weights_in(folder)
+    if not weights.is_file() and (folder / weights).is_file():
+        weights = folder / weights  # a name alone, as a model's identity has it
     if not weights.is_file():
         raise UsageError(f"--pretrained {weights}: no such file; a model folder takes a checkpoint FILE, not a tag")
     known = config.get("quick_gelu")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.model_source import ModelSource, find_model, quiet
 from neglabel.pipeline.weights import load_weights

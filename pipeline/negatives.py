@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
 from neglabel.pipeline.prompts import check_template
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from neglabel.pipeline.text_encoder import TextEncoder

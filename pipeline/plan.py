@@ -15,10 +15,7 @@ from neglabel.corpora.dedupe import Deduplicator, Mode
 
 @dataclass
 class ShardPlan:
-    """The words of one shard, in order, and what was met on the way that did not become a candidate.
-
-    The last plan may hold rejections only.
-    """
+    """The words of one shard (one at least), in order, and what was met that did not become a candidate."""
 
     words: list[Candidate] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
@@ -53,8 +50,8 @@ def plan_shards(
     plan = ShardPlan()
     total = 0
     for spec in specs:
-        # The list is bound now: a rejection goes to the plan that is being filled when it is met.
-        for word in open_corpus(spec, lambda rejection: plan.rejected.append(rejection)):
+        # Late binding is meant: a rejection goes to the plan that is being filled when it is met.
+        for word in open_corpus(spec, lambda rejection: plan.rejected.append(rejection)):  # noqa: B023
             if not seen.is_new(word.text, word.pos):
                 plan.rejected.append(Rejection(word.text, "duplicate", word.source, word.key))
                 continue

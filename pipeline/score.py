@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neglabel import UsageError
 from neglabel.indexes.flat import NegativeIndex
 from neglabel.pipeline import config, store
@@ -21,7 +23,6 @@ from neglabel.pipeline.score_sets import remove_stale, score_set, unreadable_tab
 from neglabel.pipeline.scores import SCORES, group_negatives
 from neglabel.pipeline.scores.neglabel import Groups
 from neglabel.pipeline.settings import ScoreSettings
-from numpy.typing import NDArray
 
 FORMAT = "neglabel-scores"
 VERSION = 1

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from neglabel.corpora.text import normalise
 from neglabel.indexes.flat import NegativeIndex, top
 from neglabel.pipeline.images import Item
@@ -16,7 +18,6 @@ from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.scores import SCORES, compute
 from neglabel.pipeline.scores.neglabel import Groups
 from neglabel.pipeline.scores.stable import Floats, logsumexp
-from numpy.typing import NDArray
 
 #: Labels and negatives shown for each picture.
 TOP = 5

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError
 from neglabel.pipeline import store
 from neglabel.pipeline.files import replacing
@@ -19,7 +21,6 @@ from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_rows import Scorer, schema
 from neglabel.pipeline.settings import ScoreSettings
-from numpy.typing import NDArray
 
 
 class Unreadable(NamedTuple):

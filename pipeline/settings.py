@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from neglabel.pipeline.presets import PresetName
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from neglabel.pipeline.presets import PresetName
 
 Device = Literal["auto", "cpu", "cuda"]
 #: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.
@@ -203,3 +204,10 @@ class RunSettings(_Settings):
     mine: dict[str, Any] = Field({}, description="options of mine")
     score: dict[str, Any] = Field({}, description="options of score: id, ood, images, …")
     report: dict[str, Any] = Field({}, description="options of report")
+
+
+class QuickstartSettings(_Settings):
+    """The four stages on the embedded world: a small CLIP of our own, WordNet, pictures of emoji."""
+
+    out: Path = Field(Path("neglabel-quickstart"), description="folder of everything it writes")
+    seeds: int = Field(5, ge=0, le=100, description="sets of random negatives to compare with")

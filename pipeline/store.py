@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.files import replacing
-from numpy.typing import NDArray
 
 #: Rows a row group: 8,192 × 512 float32 is 16 MB, small enough to stream, large enough to read fast.
 ROW_GROUP = 8_192
@@ -30,9 +31,8 @@ class Block(NamedTuple):
 
 def embedding_array(embeddings: NDArray[np.floating[Any]]) -> pa.FixedSizeListArray:
     """(n, D) floats → an Arrow fixed-size list of the same dtype (float16, float32)."""
-    n, dimension = embeddings.shape
     flat = pa.array(np.ascontiguousarray(embeddings).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, dimension)
+    return pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from neglabel.pipeline.models import LoadedModel
 from numpy.typing import NDArray
+
+from neglabel.pipeline.models import LoadedModel
 
 Floats = NDArray[np.float32]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neglabel.indexes.percentile import PercentileIndex, canonical_distance, exact_distances
 from neglabel.pipeline.store import unit
-from numpy.typing import NDArray
 
 #: Float64 distances nearer than this may be equal: above the rounding of a float64 product of unit vectors.
 _TIE = 1e-12

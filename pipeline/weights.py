@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.torchscript import is_torchscript, read_tensors, uses_quickgelu
 

@@ -11,12 +11,13 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.image_cache import ImageCache
 from neglabel.pipeline.image_encoder import BATCHES_AHEAD, ImageEncoder
 from neglabel.pipeline.images import open_images
 from neglabel.pipeline.progress import Reporter
-from PIL import Image
 
 IDENTITY = {"model": "tiny", "checkpoint_sha256": "0" * 64}
 

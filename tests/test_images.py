@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import image_tables
 from neglabel.pipeline.images import Source, decode, fingerprint, open_images, open_path, reason
-from PIL import Image
 
 
 def picture(path: Path, colour: tuple[int, ...] = (200, 30, 30), mode: str = "RGB") -> Path:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import metrics
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 # Few distinct values, so that ties are the rule, and infinite log-odds.
 values = st.one_of(st.integers(-3, 3).map(float), st.sampled_from([math.inf, -math.inf, 0.5]), st.floats(-1e6, 1e6))
@@ -116,6 +117,7 @@ def test_accuracy_compares_names_as_people_read_them() -> None:
 def test_accuracy_reads_indices_and_skips_the_unknown() -> None:
     names = ["tench", "hen"]
     assert metrics.known_labels(["1", "0", "2", "", "n01440764", "Hen"], names) == ["hen", "tench", "", "", "", "hen"]
+    assert metrics.accuracy(["0", "1"], ["Cardigan", "Cardigan"], ["Cardigan", "cardigan"]) == 0.5
     assert metrics.accuracy(["1", "0", "n01440764"], ["hen", "hen", "hen"], names) == 0.5
 
 

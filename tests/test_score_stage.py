@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import config, score_sets, store
 from neglabel.pipeline.image_encoder import ImageEncoder
@@ -23,7 +25,6 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score import score
 from neglabel.pipeline.scores import group_negatives
 from neglabel.pipeline.settings import ScoreSettings
-from PIL import Image
 
 D, K, M = 24, 7, 40
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
+
 from neglabel import UsageError
 from neglabel.indexes.flat import NegativeIndex, top
 from neglabel.pipeline.scores import SCORES, compute, group_negatives, mcm, msp, neglabel

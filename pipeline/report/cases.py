@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
-from neglabel.pipeline.metrics import acceptance_threshold
+
+from neglabel.pipeline.metrics import acceptance_threshold, known_labels
 from neglabel.pipeline.report.read import DataSet, Run
 
 #: Longest side of an embedded picture.
@@ -106,7 +107,7 @@ def _case(run: Run, place: _Place, cut: float | None, opener: Callable[[str], st
         id=line["id"] or "",
         dataset=data.name,
         role=data.role,
-        label=_named(line["label"] or "", run.labels),
+        label=_named(line["label"] or "", data.role, run.labels),
         predicted=line["predicted_label"] or "",
         logit=logit,
         id_share=None if share is None or np.isnan(share) else 100 * float(share),
@@ -116,10 +117,11 @@ def _case(run: Run, place: _Place, cut: float | None, opener: Callable[[str], st
     )
 
 
-def _named(label: str, names: Sequence[str]) -> str:
-    """The name of a label that was given as an index."""
-    is_index = label.isdecimal() and label not in names and int(label) < len(names)
-    return names[int(label)] if is_index else label
+def _named(label: str, role: str, names: Sequence[str]) -> str:
+    """What a label says to a reader; an index into the classes of an OOD set says nothing."""
+    if role == "id" and label:
+        return known_labels([label], names)[0] or label
+    return "" if label.isdecimal() else label
 
 
 def _bars(labels: Sequence[str] | None, shares: Sequence[float] | None, count: int, negative: bool) -> list[Bar]:

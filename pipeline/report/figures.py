@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
 from neglabel.pipeline.metrics import Convention, acceptance_threshold
 from neglabel.pipeline.report import svg
 from neglabel.pipeline.report.read import DataSet, Run
 from neglabel.pipeline.report.tables import SCORE_NAMES
-from numpy.typing import NDArray
 
 BINS = 56
 _ROLE_COLOUR = {"id": svg.ID, "ood": svg.OOD, "unknown": svg.UNKNOWN}
@@ -126,7 +127,9 @@ def distances(histogram: Mapping[str, Sequence[float]], cut: float | None) -> st
             text = f" cut: {cut:.3f} ".replace("-", "−")
             ax.text(cut, 0.97, text, transform=ax.get_xaxis_transform(), ha=where, va="top", fontsize=10)
         ax.set(xlim=(edges[first], edges[last]), xlabel="distance d to the ID labels (high = far)")
+        ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True)) if ax.get_yscale() == "linear" else None
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.12, 0.99), ncols=2, fontsize=10, columnspacing=1.2, handlelength=1.4)
+        if ax.get_yscale() == "linear":
+            ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.12, 0.99), ncols=2, fontsize=10, handlelength=1.4)
         return svg.inline(ax, "distances")

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from neglabel.pipeline import metrics
 from neglabel.pipeline.report.read import DataSet, Run
 
 #: The name of the row that averages over OOD sets.
 AVERAGE = "average"
+#: Points of AUROC that runs may differ by without differing.
+ROUNDING = 0.005
 #: Standard deviations of the random draws beyond which a difference counts as larger than their spread.
 SPREADS = 2.0
 
@@ -145,19 +148,26 @@ def suspects(run: Run) -> list[Suspects]:
 
 
 def against_random(runs: Sequence[Run], rows: Sequence[Row]) -> list[Against]:
-    """Every run with chosen negatives beside all runs with random ones, AUROC and FPR95.
+    """Every run with chosen negatives beside all runs with as many random ones, AUROC and FPR95.
 
     Scores that no choice of negatives changes (MCM, MSP) are left out.
     """
+    count = {run.name: run.negatives.count for run in runs}
     draws = {run.name for run in runs if run.random}
     found = []
     for row in rows:
-        if row.run in draws:
+        if row.run in draws or not _depends(row.score, rows):
             continue
-        same = [r for r in rows if r.run in draws and (r.score, r.id, r.ood) == (row.score, row.id, row.ood)]
+        same = [
+            other
+            for other in rows
+            if other.run in draws
+            and count[other.run] == count[row.run]
+            and (other.score, other.id, other.ood) == (row.score, row.id, row.ood)
+        ]
         for metric in ("auroc", "fpr95"):
-            value, others = getattr(row, metric), [getattr(r, metric) for r in same]
-            if not others or value is None or None in others or not _vary(row.score, rows):
+            value, others = getattr(row, metric), [getattr(other, metric) for other in same]
+            if not others or value is None or None in others:
                 continue
             deviation = float(np.std(others, ddof=1)) if len(others) > 1 else None
             place = (row.run, row.score, row.id, row.ood, metric)
@@ -165,9 +175,10 @@ def against_random(runs: Sequence[Run], rows: Sequence[Row]) -> list[Against]:
     return found
 
 
-def _vary(score: str, rows: Sequence[Row]) -> bool:
-    values: dict[tuple[str, str], set[float | None]] = {}
+def _depends(score: str, rows: Sequence[Row]) -> bool:
+    """Whether runs differ in ``score`` by more than rounding (blocks of other sizes round otherwise)."""
+    values: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        if row.score == score:
-            values.setdefault((row.id, row.ood), set()).add(row.auroc)
-    return any(len(found) > 1 for found in values.values())
+        if row.score == score and row.auroc is not None:
+            values.setdefault((row.id, row.ood), []).append(row.auroc)
+    return score == "neglabel" or any(max(found) - min(found) > ROUNDING for found in values.values())

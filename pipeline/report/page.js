@@ -50,7 +50,7 @@
     if (cosine) why.title = cosine;
     line.append(
       cell("td", String(words.rank[i]), "num dim"), word,
-      cell("td", words.d[i] === null ? "–" : words.d[i].toFixed(3), "num"), why);
+      cell("td", words.d[i] === null ? "–" : words.d[i].toFixed(3).replace("-", "−"), "num"), why);
     return line;
   };
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
 from neglabel.pipeline.report import cases, figures, words
 from neglabel.pipeline.report.measure import AVERAGE, SPREADS, Accuracy, Against, Row, mean, suspects
 from neglabel.pipeline.report.read import Run
@@ -157,7 +158,7 @@ def _script_json(value: Any) -> Markup:
 
 
 def _pct(value: float | None, decimals: int = 2) -> str:
-    return "–" if value is None else f"{value:.{decimals}f}"
+    return "–" if value is None else f"{value:.{decimals}f}".replace("-", "−")
 
 
 def _signed(value: float) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import files, store
-from numpy.typing import NDArray
 
 ROLES = ("id", "ood", "unknown")
 _TEXT = ("id", "path", "label", "predicted_label")
@@ -114,6 +115,8 @@ def _read_run(folder: Path, name: str) -> Run:
         raise UsageError(f"{folder} is not a folder; name a folder that `score` wrote")
     path = folder / "manifest.json"
     manifest = files.read_json(path, "neglabel-scores")
+    if not manifest.get("complete", True):
+        raise NeglabelError(f"{folder} is unfinished: `score` was interrupted; run it again")
     try:
         labels = tuple(str(label) for label in manifest["labels"])
         scores = tuple(str(entry["name"]) for entry in manifest["scores"])

@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neglabel import UsageError
 from neglabel.pipeline.scores.neglabel import Groups, group_negatives, neglabel
 from neglabel.pipeline.scores.softmax import mcm, msp
 from neglabel.pipeline.scores.stable import Floats
-from numpy.typing import NDArray
 
 __all__ = ["SCORES", "ScoreSpec", "compute", "group_negatives", "mcm", "msp", "neglabel", "spec_of"]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neglabel import UsageError
 from neglabel.pipeline.scores.stable import Floats, log_sigmoid, logsumexp
-from numpy.typing import NDArray
 
 Groups = NDArray[np.int64]
 

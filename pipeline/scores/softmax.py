@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from neglabel.pipeline.scores.stable import Floats, logsumexp
 from numpy.typing import NDArray
+
+from neglabel.pipeline.scores.stable import Floats, logsumexp
 
 
 def mcm(positive: NDArray[np.floating[Any]], temperature: float = 1.0) -> tuple[Floats, Floats]:

@@ -1,0 +1,34 @@
+# Two commands on a fresh clone: `make quickstart` and `make test`. Each makes its own environment in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test soak lint clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/neglabel quickstart
+
+test: $(VENV)/.installed-test lint
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m soak
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "neglabel needs Python 3.10 or newer; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

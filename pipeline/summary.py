@@ -1,0 +1,80 @@
+"""A stage's summary for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(stage: str, summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the summary of ``stage`` on stdout."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    for part in {"run": ("encode", "mine", "score", "report"), "quickstart": ("report",)}.get(stage, (stage,)):
+        _PARTS[part](summary[part] if part != stage else summary, console)
+
+
+def _encode(summary: Mapping[str, Any], console: Console) -> None:
+    counts = summary["counts"]
+    by_pos = ", ".join(f"{n:,} {pos}" for pos, n in counts["by_pos"].items())
+    rejected = ", ".join(f"{n:,} {reason}" for reason, n in counts["rejected"].items()) or "none"
+    console.print(
+        f"{summary['out']}: {counts['candidates']:,} candidates ({by_pos}) in {summary['shards']} shards; "
+        f"{counts['truncated']:,} truncated; rejected: {rejected}; "
+        f"{summary['encoded']:,} encoded in {summary['seconds']:.1f} s",
+        markup=False,
+    )
+
+
+def _mine(summary: Mapping[str, Any], console: Console) -> None:
+    counts = summary["counts"]
+    dropped = ", ".join(f"{counts[k]:,} {k.replace('_', ' ')}" for k in ("duplicates", "id_names", "excluded"))
+    console.print(
+        f"{summary['out']}: {counts['kept']:,} negative labels of {counts['candidates']:,} candidates "
+        f"(dropped: {dropped}) in {summary['seconds']:.1f} s",
+        markup=False,
+    )
+    for end in ("farthest", "nearest"):
+        words = ", ".join(f"{word} {distance:.3f}" for word, distance in summary[end])
+        console.print(f"  {end}: {words}", markup=False)
+
+
+def _score(summary: Mapping[str, Any], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("data set", "role", "pictures", "unreadable", "mean ID share"):
+        table.add_column(column, justify="left" if column in ("data set", "role") else "right")
+    for row in summary["datasets"]:
+        share = row["id_share"]
+        table.add_row(
+            str(row["name"]), str(row["role"]), f"{row['rows']:,}", f"{row['unreadable']:,}",
+            "no evidence" if share is None or share != share else f"{share:.3f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"{summary['out']} in {summary['seconds']:.1f} s", markup=False)
+
+
+def _report(summary: Mapping[str, Any], console: Console) -> None:
+    if summary["rows"]:
+        table = Table(
+            box=None, pad_edge=False, title=f"AUROC and FPR95 in percent ({summary['convention']})",
+            title_justify="left",
+        )  # fmt: skip
+        for column in ("run", "score", "ID", "OOD", "AUROC", "FPR95"):
+            table.add_column(column, justify="right" if column in ("AUROC", "FPR95") else "left")
+        for row in summary["rows"]:
+            table.add_row(
+                *(str(row[k]) for k in ("run", "score", "id", "ood")), _percent(row["auroc"]), _percent(row["fpr95"])
+            )
+        console.print(table)
+    for note in summary["notes"]:
+        console.print(note, markup=False)
+    console.print(f"page: {summary['page']}", markup=False)
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "no evidence"
+
+
+_PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report}

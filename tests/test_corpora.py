@@ -1,0 +1,170 @@
+"""Corpora: what WordNet and files give, what is rejected and why, and the one spec syntax."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neglabel import NeglabelError, UsageError
+from neglabel.corpora import Rejection, check_corpus, open_corpus, rows_expected
+from neglabel.corpora.dedupe import Deduplicator
+from neglabel.corpora.text import defect, normalise
+
+
+def texts(spec: object) -> list[str]:
+    return [word.text for word in open_corpus(spec)]  # type: ignore[arg-type]
+
+
+def test_wordnet_has_the_published_counts() -> None:
+    words = list(open_corpus("wordnet"))
+    counts = Counter(word.pos for word in words)
+    assert counts == {"noun": 117_798, "adjective": 21_479}
+    by_pos = {pos: {normalise(w.text) for w in words if w.pos == pos} for pos in counts}
+    assert len(by_pos["noun"] & by_pos["adjective"]) == 3_138
+    assert rows_expected(["wordnet"]) == len(words)
+    assert all(w.language == "en" and w.source == "wordnet-3.0" and w.key and "_" not in w.text for w in words)
+
+
+def test_official_rule_gives_the_published_number_of_words() -> None:
+    dedupe = Deduplicator("text")
+    kept = [w for w in open_corpus("wordnet:preset=official") if dedupe.is_new(w.text, w.pos)]
+    assert len(kept) == 70_794
+    assert all(w.text == w.text.lower() for w in kept)
+
+
+def test_wordnet_options_are_obeyed() -> None:
+    from nltk.corpus import wordnet
+
+    spec = "wordnet:pos=n,lemmas=first,include=noun.animal+noun.food"
+    words = list(open_corpus(spec))
+    assert {wordnet.synset(w.key).lexname() for w in words[::50]} == {"noun.animal", "noun.food"}
+    assert all(wordnet.synset(w.key).lemma_names()[0].replace("_", " ") == w.text for w in words[::50])
+    assert texts({"name": "wordnet", "pos": ["n"], "lemmas": "first", "include": ["noun.animal", "noun.food"]}) == [
+        w.text for w in words
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("wordnet:foo=1", "no option `foo`; valid: preset, pos"),
+        ("wordnet:pos=x", "no part of speech `x`; valid: n, a, v, r"),
+        ("wordnet:pos", "`pos` is not key=value"),
+        ("wordnet:exclude=noun.anima", "no lexicographer file `noun.anima`; valid: adj.all"),
+        ("wordnet:pos=n,pos=a", "`pos` is given twice"),
+        ("nowhere.txt", "no corpus or file `nowhere.txt`"),
+        ({"name": "wordnett"}, "`name` must be one of wordnet, file"),
+        ("file:column=x", "needs `path`"),
+    ],
+)
+def test_bad_specs_get_one_sentence(spec: object, says: str) -> None:
+    with pytest.raises(UsageError, match=".+") as error:
+        check_corpus(spec)  # type: ignore[arg-type]
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_text_file_rejects_with_reasons_and_loses_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes(b"\xef\xbb\xbfcaf\xc3\xa9\r\nbad\xff\n\n \t\nbell\x07\nice_cream\nlast")
+    rejected: list[Rejection] = []
+    words = list(open_corpus(str(path), rejected.append))
+    assert [(w.text, w.key) for w in words] == [("café", "1"), ("ice_cream", "6"), ("last", "7")]
+    assert [(r.reason, r.key) for r in rejected] == [
+        ("invalid-utf8", "2"), ("empty", "3"), ("empty", "4"), ("control-character", "5"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet", "csv.gz", "txt.gz", "csv.zst"])
+def test_every_format_gives_the_same_words(tmp_path: Path, ending: str) -> None:
+    rows = [("a, b", "noun"), ("naïve", "adjective"), ('say "so"', "")]
+    path = tmp_path / f"words.{ending}"
+    kind = ending.split(".")[0]
+    if kind == "parquet":
+        pq.write_table(pa.table({"text": [r[0] for r in rows], "pos": [r[1] for r in rows]}), path)
+    else:
+        if kind == "jsonl":
+            content = "".join(json.dumps({"text": t, "pos": p}) + "\n" for t, p in rows)
+        elif kind == "txt":
+            content = "".join(t + "\n" for t, _ in rows)
+        else:
+            mark = "\t" if kind == "tsv" else ","
+            quoted = [('"' + t.replace('"', '""') + '"', p) for t, p in rows]
+            content = f"text{mark}pos\n" + "".join(f"{t}{mark}{p}\n" for t, p in quoted)
+        data = content.encode()
+        if ending.endswith(".gz"):
+            data = gzip.compress(data)
+        elif ending.endswith(".zst"):
+            data = pa.compress(data, codec="zstd", asbytes=True)
+        path.write_bytes(data)
+    words = list(open_corpus(str(path)))
+    assert [w.text for w in words] == [r[0] for r in rows]
+    if kind != "txt":
+        assert [w.pos for w in words] == [r[1] for r in rows]
+
+
+def test_bad_rows_are_rejected_and_the_rest_kept(tmp_path: Path) -> None:
+    path = tmp_path / "words.jsonl"
+    path.write_text('{"text": "one"}\nnot json\n{"text": 3}\n[1]\n{"text": "two"}\n')
+    rejected: list[Rejection] = []
+    assert [w.text for w in open_corpus(str(path), rejected.append)] == ["one", "two"]
+    assert Counter(r.reason for r in rejected) == {"malformed-row": 3}
+
+
+def test_missing_column_names_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text("id,term\n1,dog\n")
+    with pytest.raises(UsageError, match=r"no `text` column \(it has id, term\)"):
+        check_corpus(str(path))
+    assert texts(f"{path}:column=term") == ["dog"]
+
+
+def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt.gz"
+    path.write_bytes(gzip.compress(b"word\n" * 10_000)[:40])
+    with pytest.raises(NeglabelError, match="damaged or cut short"):
+        texts(str(path))
+
+
+def test_dedupe_modes() -> None:
+    both = [("Light", "noun"), ("light", "adjective"), ("LIGHT", "noun"), ("ice_cream", ""), ("ice  cream", "")]
+    kept = {mode: [Deduplicator(mode).is_new] for mode in ("text", "text+pos", "none")}  # type: ignore[arg-type]
+    assert [kept["text"][0](*w) for w in both] == [True, False, False, True, False]
+    assert [kept["text+pos"][0](*w) for w in both] == [True, True, False, True, False]
+    assert all(kept["none"][0](*w) for w in both)
+
+
+@given(st.text())
+def test_normalise_is_idempotent(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@given(st.text())
+def test_what_passes_can_be_stored(text: str) -> None:
+    if defect(text) is None:
+        assert text.strip()
+        assert text.encode("utf-8").decode() == text
+        assert not any(unicodedata.category(c) == "Cc" for c in text)
+
+
+@given(st.binary(max_size=300))
+def test_files_never_raise_on_arbitrary_bytes(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "words.txt"
+        path.write_bytes(data)
+        rejected: list[Rejection] = []
+        words = list(open_corpus(str(path), rejected.append))
+        content = data.removeprefix(b"\xef\xbb\xbf")
+        lines = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
+        assert len(words) + len(rejected) == lines

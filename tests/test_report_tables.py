@@ -1,0 +1,220 @@
+"""What the report stage measures and writes, from folders made by the contract."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neglabel.pipeline import config, metrics
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.report import report
+from neglabel.pipeline.report.tables import md_escape, tex_escape
+from neglabel.pipeline.settings import ReportSettings
+
+from .make_scores import Set, write_run
+
+COLUMNS = ["run", "score", "id", "ood", "n_id", "n_ood", "auroc", "fpr95", "aupr_id", "aupr_ood"]
+
+
+def make(tmp_path: Path, *folders: Path, **options: object) -> tuple[dict, Path]:
+    out = tmp_path / "report"
+    settings = ReportSettings.model_validate({"scores": folders, "out": out, **options})
+    return report(settings, Reporter(quiet=True)), out
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    sets = [Set("birds", "id", 60, 2.0), Set("food", "ood", 50), Set("cars", "ood", 40, 0.5)]
+    return write_run(tmp_path / "mined", sets)
+
+
+@pytest.mark.parametrize("convention", ["id-positive", "ood-positive"])
+def test_rows_are_the_metrics_of_the_logits(tmp_path: Path, pair: Path, convention: metrics.Convention) -> None:
+    import pyarrow.parquet as pq
+
+    result, out = make(tmp_path, pair, fpr=convention)
+    rows = read_csv(out / "metrics.csv")
+    assert list(rows[0]) == COLUMNS
+    assert [(r["score"], r["ood"]) for r in rows] == [
+        (score, ood) for score in ("neglabel", "mcm", "msp") for ood in ("food", "cars", "average")
+    ]
+
+    def logits(name: str, score: str) -> np.ndarray:
+        return pq.read_table(pair / f"scores-{name}.parquet")[f"{score}_logit"].to_numpy()
+
+    for row in rows:
+        if row["ood"] != "average":
+            a, b = logits("birds", row["score"]), logits(row["ood"], row["score"])
+            assert float(row["auroc"]) == pytest.approx(100 * metrics.auroc(a, b), abs=1e-4)
+            assert float(row["fpr95"]) == pytest.approx(100 * metrics.fpr95(a, b, convention), abs=1e-4)
+            assert float(row["aupr_id"]) == pytest.approx(100 * metrics.aupr(a, b), abs=1e-4)
+            assert float(row["aupr_ood"]) == pytest.approx(100 * metrics.aupr(a, b, "ood"), abs=1e-4)
+    food, cars, average = rows[:3]
+    assert float(average["auroc"]) == pytest.approx((float(food["auroc"]) + float(cars["auroc"])) / 2, abs=1e-4)
+    assert (average["n_id"], average["n_ood"]) == ("60", "90")
+    assert result["convention"] == convention
+    assert len(result["rows"]) == 9
+
+
+def test_ranks_by_logit_where_the_score_saturates(tmp_path: Path) -> None:
+    # Sigmoid of 40 and of 50 are both 1.0: by the score this is a tie, by log-odds it is not.
+    sets = [Set("a", "id", 2, logits={"mcm": [50, 51]}), Set("b", "ood", 2, logits={"mcm": [40, -np.inf]})]
+    result, _ = make(tmp_path, write_run(tmp_path / "run", sets, scores=["mcm"]))
+    assert result["rows"][0]["auroc"] == 100.0
+
+
+@pytest.mark.parametrize(("convention", "says"), [("id-positive", "ID positive"), ("ood-positive", "OOD positive")])
+def test_every_table_names_its_convention(tmp_path: Path, pair: Path, convention: str, says: str) -> None:
+    _, out = make(tmp_path, pair, fpr=convention)
+    other = {"ID positive": "OOD positive", "OOD positive": "ID positive"}[says]
+    for name in ("metrics.md", "metrics.tex", "index.html"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert f"FPR95, {says}" in text
+        assert f"FPR95, {other}" not in text
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["format"] == "neglabel-report"
+    assert manifest["convention"] == convention
+    assert config.make(ReportSettings, {}, out / "settings.toml").fpr == convention
+
+
+def test_accuracy_of_known_labels_only(tmp_path: Path) -> None:
+    sets = [
+        Set("named", "id", 4, labels=["Cat", "dog", "", "n02"], predicted=["cat", "owl", "cat", "dog"]),
+        Set("indexed", "id", 2, labels=["2", "0"], predicted=["owl", "cat"]),
+        Set("blank", "id", 2, labels=["", " "], predicted=["owl", "cat"]),
+        Set("food", "ood", 5),
+    ]
+    reporter = Reporter(quiet=True)
+    out = tmp_path / "report"
+    report(ReportSettings(scores=(write_run(tmp_path / "r", sets),), out=out), reporter)
+    found = {r["dataset"]: (r["n"], r["accuracy"]) for r in read_csv(out / "accuracy.csv")}
+    assert found == {"named": ("2", "50.0000"), "indexed": ("2", "100.0000")}
+    assert any("1 of 4 labels of named" in warning for warning in reporter.warnings)
+
+
+def test_id_sets_are_not_pooled(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 20, 2), Set("b", "id", 30, 1), Set("x", "ood", 20), Set("y", "ood", 20)]
+    result, _ = make(tmp_path, write_run(tmp_path / "r", sets, scores=["msp"]))
+    assert [(r["id"], r["ood"], r["n_id"]) for r in result["rows"]] == [
+        (i, o, n) for i, n in (("a", 20), ("b", 30)) for o in ("x", "y", "average")
+    ]
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 5), Set("b", "ood", 5)]
+    folders = [write_run(tmp_path / part / "scores", sets, scores=["msp"]) for part in ("one", "two")]
+    result, _ = make(tmp_path, *folders)
+    assert {r["run"] for r in result["rows"]} == {"one/scores", "two/scores"}
+
+
+def test_mined_against_random(tmp_path: Path) -> None:
+    def run(name: str, centre: float, random: bool, seed: int) -> Path:
+        draw = np.random.default_rng(9)
+        still = {"mcm": draw.normal(1, 1, 50)}, {"mcm": draw.normal(0, 1, 50)}
+        sets = [Set("a", "id", 50, centre, logits=still[0]), Set("b", "ood", 50, 0.0, logits=still[1])]
+        return write_run(tmp_path / name, sets, scores=["neglabel", "mcm"], random=random, seed=seed)
+
+    draws = [run(f"random-{seed}", 1.0, True, seed) for seed in range(5)]
+    result, out = make(tmp_path, draws[0], run("mined", 6.0, False, 7), *draws[1:])
+    found = {(a["score"], a["ood"], a["metric"]): a for a in result["against_random"]}
+    assert {score for score, _, _ in found} == {"neglabel"}  # nothing changes MCM
+    aurocs = [r["auroc"] for r in result["rows"] if r["run"] != "mined" and (r["score"], r["ood"]) == ("neglabel", "b")]
+    item = found["neglabel", "b", "auroc"]
+    assert item["seeds"] == len(aurocs) == 5
+    assert item["mean"] == pytest.approx(np.mean(aurocs))
+    assert item["deviation"] == pytest.approx(np.std(aurocs, ddof=1))
+    assert item["verdict"] == "larger than the spread: better than random"
+    assert found["neglabel", "b", "fpr95"]["verdict"] == "larger than the spread: better than random"
+    assert "Mined against random" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_random_draws_of_another_size_are_no_comparison(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 9, 2), Set("b", "ood", 9)]
+    mined = write_run(tmp_path / "mined", sets)
+    drawn = write_run(tmp_path / "random", sets, random=True, words=["one"], seed=1)
+    result, out = make(tmp_path, mined, drawn)
+    assert result["against_random"] == []
+    assert "nothing to compare" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_one_draw_has_no_spread(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 9, 2), Set("b", "ood", 9)]
+    folders = [write_run(tmp_path / name, sets, random=name == "r") for name in ("m", "r")]
+    result, _ = make(tmp_path, *folders)
+    assert {a["score"] for a in result["against_random"]} == {"neglabel"}
+    assert {(a["deviation"], a["verdict"]) for a in result["against_random"]} == {
+        (None, "one draw: its spread is unknown")
+    }
+
+
+def test_labels_of_other_sets_are_no_indices(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 3, 9, labels=["2", "2", "2"]), Set("b", "ood", 3, labels=["1", "1", "1"])]
+    _, out = make(tmp_path, write_run(tmp_path / "r", sets))
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert '<p class="who"><b dir="auto">owl</b>' in page
+    assert '<p class="who"><b dir="auto">b/1.png</b>' in page
+    assert '<p class="who"><b dir="auto">dog</b>' not in page
+
+
+def test_no_evidence_is_blank_and_said(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 9, 1), Set("b", "ood", 9)]
+    result, out = make(tmp_path, write_run(tmp_path / "r", sets, words=[]))
+    rows = read_csv(out / "metrics.csv")
+    assert all(r[metric] == "" for r in rows if r["score"] == "neglabel" for metric in COLUMNS[6:])
+    assert all(r["auroc"] for r in rows if r["score"] == "mcm")
+    assert "no evidence for neglabel" in result["notes"][0]
+    assert "no evidence" in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("role", ["id", "ood", "unknown"])
+def test_one_role_alone_has_no_metrics_but_a_page(tmp_path: Path, role: str) -> None:
+    result, out = make(tmp_path, write_run(tmp_path / "r", [Set("inbox", role, 30)], mined=False))
+    assert (out / "metrics.csv").read_text(encoding="utf-8") == ",".join(COLUMNS) + "\n"
+    assert result["rows"] == []
+    assert any("no metrics" in note for note in result["notes"])
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "No metrics." in page
+    assert ("Most suspicious" in page) == (role == "unknown")
+
+
+def test_unknown_pictures_beside_id_pictures_are_counted_at_the_threshold(tmp_path: Path) -> None:
+    sets = [
+        Set("a", "id", 20, logits={"msp": list(range(20))}),
+        Set("inbox", "unknown", 3, logits={"msp": [0.5, 1, 7]}),
+    ]
+    _, out = make(tmp_path, write_run(tmp_path / "r", sets, scores=["msp"]))
+    assert "<b>1 of 3</b>" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_set_without_readable_pictures_is_left_out_and_said(tmp_path: Path) -> None:
+    sets = [Set("a", "id", 9, 1), Set("b", "ood", 9), Set("gone", "ood", 0)]
+    result, _ = make(tmp_path, write_run(tmp_path / "r", sets, scores=["msp"]))
+    assert [r["ood"] for r in result["rows"]] == ["b", "average"]
+    assert result["notes"] == ["r: gone has no readable picture"]
+
+
+def test_names_are_text_in_markdown_and_latex(tmp_path: Path) -> None:
+    name = r"50% <b>|x_1&$\a` #{~^}"
+    sets = [Set("a", "id", 5), Set(name, "ood", 5)]
+    _, out = make(tmp_path, write_run(tmp_path / "r", sets, scores=["msp"]))
+    assert read_csv(out / "metrics.csv")[0]["ood"] == name
+    lines = (out / "metrics.md").read_text(encoding="utf-8").splitlines()
+    row = next(line for line in lines if "50%" in line)
+    assert row.replace(r"\|", "").count("|") == len(COLUMNS) + 1
+    assert "<b>" not in row
+    tex = (out / "metrics.tex").read_text(encoding="utf-8")
+    assert r"50\% \textless{}b\textgreater{}\textbar{}x\_1\&\$\textbackslash{}a` \#\{\textasciitilde{}" in tex
+
+
+def test_escapes_keep_a_cell_in_its_line() -> None:
+    assert "\n" not in md_escape("a\nb\r\u2028c") + tex_escape("a\nb\r\u2028c")
+    assert tex_escape("日本 ñ") == "日本 ñ"
