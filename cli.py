@@ -42,7 +42,7 @@ def _global(
     pass
 
 
-def _cli_type(field: FieldInfo) -> tuple[type, list[str]]:
+def _cli_type(field: FieldInfo) -> tuple[Any, list[str]]:
     """The type an option is read as (pydantic validates it), and the values it is limited to, for completion."""
     kinds = [a for a in get_args(field.annotation) if a is not type(None)] or [field.annotation]
     kind = field.annotation if get_origin(field.annotation) not in (Union, type(int | None)) else kinds[0]

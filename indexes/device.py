@@ -19,7 +19,7 @@ def gpu_count() -> int:
 
 def flat_ip(vectors: NDArray[np.float32], device: Literal["auto", "cpu", "cuda"] = "auto") -> Any:
     """An exact inner-product index over ``vectors`` (n, D), on the GPU where asked for and there is one."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
+    index: Any = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, np.float32))
     if device != "cpu" and gpu_count():
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)

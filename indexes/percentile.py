@@ -66,7 +66,7 @@ class PercentileIndex:
         statistic moves by no more than its entries do. On a GPU, TF32 products round inputs to 2⁻¹¹.
         """
         unit_roundoff = 2.0**-24
-        rounding = self.dimension * unit_roundoff / (1 - self.dimension * unit_roundoff) + 4 * unit_roundoff
+        rounding: float = self.dimension * unit_roundoff / (1 - self.dimension * unit_roundoff) + 4 * unit_roundoff
         return rounding + (2.0**-10 if self.on_gpu else 0.0)
 
     def distances(self, candidates: NDArray[np.float32]) -> NDArray[np.float32]:

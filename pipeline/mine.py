@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from neglabel import UsageError
 from neglabel.indexes.percentile import Device, PercentileIndex
-from neglabel.pipeline.candidates import Selection, Stores, choose_rows, open_stores, stream_rows
-from neglabel.pipeline.labels import Labels, load_labels, read_lines
-from neglabel.pipeline.mined import Distances, check_out, write_negatives
-from neglabel.pipeline.models import LoadedModel, load_model, same_model
+from neglabel.pipeline.candidates import Stores, choose_rows, open_stores
+from neglabel.pipeline.labels import load_labels, read_lines
+from neglabel.pipeline.mine_rows import best_rows, group_sizes
+from neglabel.pipeline.mined import check_out, write_negatives
+from neglabel.pipeline.models import LoadedModel, load_known
 from neglabel.pipeline.presets import PRESETS, Preset
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import MineSettings
@@ -94,13 +94,13 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     selection = choose_rows(
         stores, settings.dedupe or stores.dedupe, () if keep_ids else labels.names, excluded, per_pos
     )
-    sizes = _sizes(settings, preset, selection, reporter)
+    sizes = group_sizes(settings, preset, selection, reporter)
     index = PercentileIndex(labels.embedding, percentile, settings.device)
     reporter.say(
         f"mine: {selection.counts['candidates']:,} candidates, {len(labels.names):,} labels, "
         f"on {'the GPU' if index.on_gpu else 'the CPU'}, float32 then float64"
     )
-    rows, distances = _best(settings, stores, selection, labels, index, sizes, reporter)
+    rows, distances = best_rows(settings, stores, selection, labels, index, sizes, reporter)
     identity = model[0].identity if model else stores.model
     effective = {
         "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
@@ -108,66 +108,6 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     }  # fmt: skip
     summary = write_negatives(settings, effective, stores, selection, labels, rows, distances, identity)
     return {**summary, "seconds": round(time.monotonic() - start, 3), "warnings": reporter.warnings}
-
-
-def _best(
-    settings: MineSettings,
-    stores: Stores,
-    selection: Selection,
-    labels: Labels,
-    index: PercentileIndex,
-    sizes: Sequence[int],
-    reporter: Reporter,
-) -> tuple[list[dict[str, NDArray[Any]]], Distances]:
-    """The second pass. Returns the kept rows of each group, best first, and what is known of all distances."""
-    best = [TopM(size, labels.embedding, index) for size in sizes]
-    drawn = None if settings.random is None else _draw(settings.random, selection, sizes)
-    seen = Distances()
-    total = selection.counts["candidates"]
-    for position, group, embedding in reporter.track(
-        stream_rows(stores, selection), "mine", total, "candidates", size=lambda block: len(block[0])
-    ):
-        distance = index.distances(unit(embedding))
-        seen.add(distance, position)
-        for number, top in enumerate(best):
-            # A baseline offers just what was drawn, as many rows as are kept: none is ranked out.
-            rows = group == number if drawn is None else (group == number) & (drawn[position] >= 0)
-            top.push(distance[rows], position[rows], embedding[rows])
-    results = [top.result() for top in best]
-    if drawn is not None:
-        orders = [np.argsort(drawn[rows["position"]]) if rows else None for rows in results]
-        results = [
-            {name: values[order] for name, values in rows.items()}
-            for rows, order in zip(results, orders, strict=True)
-        ]
-    return results, seen
-
-
-def _draw(seed: int, selection: Selection, sizes: Sequence[int]) -> NDArray[np.int64]:
-    """(rows of all files,) the order in which a row was drawn at random within its group; -1 where it was not."""
-    keep, group = np.concatenate(selection.keep), np.concatenate(selection.groups)
-    order = np.full(len(keep), -1, np.int64)
-    generator = np.random.default_rng(seed)
-    for number, size in enumerate(sizes):
-        members = np.flatnonzero(keep & (group == number))
-        order[generator.permutation(members)[:size]] = np.arange(size)
-    return order
-
-
-def _sizes(settings: MineSettings, preset: Preset, selection: Selection, reporter: Reporter) -> list[int]:
-    """M of each group; a share is rounded down."""
-    top, share = (
-        (settings.top, settings.top_share)
-        if settings.top is not None or settings.top_share is not None
-        else (preset.top, preset.top_share)
-    )
-    there = [selection.size(number) for number in range(len(selection.names))]
-    if share is not None:
-        # Decimal, since 0.29 * 100 is 28.999… in binary.
-        return [int(Decimal(str(share)) * n) for n in there]
-    if top is not None and sum(there) < top:
-        reporter.warn(f"{sum(there):,} candidates are left, fewer than --top {top:,}; keeping all")
-    return [min(n, top or n) for n in there]
 
 
 def _label_prompts(settings: MineSettings, stores: Stores, preset: Preset) -> tuple[str, ...]:
@@ -179,24 +119,18 @@ def _label_prompts(settings: MineSettings, stores: Stores, preset: Preset) -> tu
     return (template,) if template else preset.label_prompts
 
 
-def _encoder(
-    settings: MineSettings, stores: Stores, used: list[LoadedModel]
-) -> Callable[[], TextEncoder] | None:
-    """How label names are encoded: the candidates' model, or the one given; None where neither is known."""
+def _encoder(settings: MineSettings, stores: Stores, used: list[LoadedModel]) -> Callable[[], TextEncoder] | None:
+    """How label names are encoded: by the candidates' model, or the one given; None where neither is known."""
     if stores.model is None and settings.model is None:
         return None
 
     def load() -> TextEncoder:
-        known = stores.model or {}
-        loaded = load_model(
-            settings.model or str(known["model"]),
-            settings.pretrained or (str(known["pretrained"]) if settings.model is None else None),
-            known.get("quick_gelu") if settings.quickgelu is None and settings.model is None else settings.quickgelu,
-            settings.device,
-        )
-        if difference := same_model(known, loaded.identity):
-            raise UsageError(f"the candidates were encoded by another model than the labels: {difference}")
-        used.append(loaded)
-        return TextEncoder.of(loaded)
+        used.append(
+            load_known(
+                stores.model, "the candidates", settings.model, settings.pretrained, settings.quickgelu,
+                settings.device,
+            )
+        )  # fmt: skip
+        return TextEncoder.of(used[0])
 
     return load

@@ -74,6 +74,32 @@ def load_model(
     return LoadedModel(model.eval().requires_grad_(False), preprocess, tokenizer, identity, place, precision)
 
 
+def load_known(
+    known: Mapping[str, Any] | None, what: str, name: str | None, pretrained: str | None, quickgelu: bool | None,
+    device: str,
+) -> LoadedModel:
+    """The model that ``known`` (an identity) names, or the one given, which must be the same.
+
+    Args:
+        what: what is known to be of that model, for the error.
+
+    Raises:
+        UsageError: the two differ; and what :func:`load_model` raises.
+    """
+    known = known or {}
+    own = name is None or name == known.get("model")
+    if own and pretrained is None and known:
+        pretrained = str(known["pretrained"])
+        quickgelu = known.get("quick_gelu") if quickgelu is None else quickgelu
+    loaded = load_model(name or str(known.get("model") or "ViT-B-16"), pretrained, quickgelu, device)
+    if difference := same_model(loaded.identity, known):
+        raise UsageError(
+            f"--model {loaded.identity['model']} is not the model of {what}: {difference}; leave --model and "
+            "--pretrained out, or use one model from encode on"
+        )
+    return loaded
+
+
 def same_model(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str | None:
     """The first field in which two identities differ, as words; None where they agree or one is unknown."""
     for field in IDENTITY_FIELDS:

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neglabel import UsageError
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import ScoreSettings
@@ -37,29 +36,14 @@ class ModelOnDemand:
     def loaded(self) -> LoadedModel:
         """Raises UsageError where it is not the negatives' model, and what ``load_model`` raises."""
         if self._loaded is None:
-            from neglabel.pipeline.models import load_model, same_model
+            from neglabel.pipeline.models import load_known
 
             settings = self.settings
-            pretrained, quickgelu = settings.pretrained, settings.quickgelu
-            if self.mined and self.name == self.mined.get("model") and pretrained is None:
-                pretrained = self._mined_weights()
-                quickgelu = self.mined.get("quick_gelu") if quickgelu is None else quickgelu
-            loaded = load_model(self.name, pretrained, quickgelu, settings.device)
-            if differs := same_model(loaded.identity, self.mined):
-                raise UsageError(
-                    f"--model {self.name} is not the model of negatives {settings.negatives}: {differs}; "
-                    "use the negatives' own (leave --model and --pretrained out), or mine with this one"
-                )
-            self._loaded = loaded
+            self._loaded = load_known(
+                self.mined, f"negatives {settings.negatives}", settings.model, settings.pretrained,
+                settings.quickgelu, settings.device,
+            )  # fmt: skip
         return self._loaded
-
-    def _mined_weights(self) -> str | None:
-        """Weights that the negatives name: a tag, or a file. A model in a folder knows its own."""
-        from neglabel.pipeline.model_source import CONFIG, PACKAGED
-
-        named = (self.mined or {}).get("pretrained")
-        in_folder = self.name in PACKAGED or (Path(self.name) / CONFIG).is_file()
-        return None if named is None or (in_folder and not Path(named).is_file()) else str(named)
 
     @property
     def identity(self) -> dict[str, Any] | None:

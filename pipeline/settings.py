@@ -6,66 +6,13 @@ stage writes its effective settings beside its output as a file that ``--config`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, Share, Templates
 from neglabel.pipeline.presets import PresetName
-
-Device = Literal["auto", "cpu", "cuda"]
-#: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.
-Share = Annotated[float, BeforeValidator(lambda v: _share(v))]
-
-
-def _share(value: Any) -> Any:
-    if not isinstance(value, (int, float, str)):
-        raise ValueError(f"is a number, got {value!r}")
-    number = float(value)
-    if 1 < number <= 100:
-        raise ValueError(f"is a share between 0 and 1, not a percentage; did you mean {number / 100:g}?")
-    if not 0 <= number <= 1:
-        raise ValueError(f"is a share between 0 and 1, got {value}")
-    return number
-
-
-def _pairs(value: Any) -> Any:
-    """``["a=b", ...]`` (command line) or ``{a = "b"}`` (TOML) → dict."""
-    if not isinstance(value, (list, tuple)):
-        return value
-    pairs: dict[str, str] = {}
-    for item in value:
-        key, equals, rest = str(item).partition("=")
-        if not equals or not key.strip() or not rest.strip():
-            raise ValueError(f"is NAME=VALUE, got {item!r}")
-        if key.strip() in pairs:
-            raise ValueError(f"names {key.strip()!r} twice")
-        pairs[key.strip()] = rest.strip()
-    return pairs
-
-
-def _templates(value: Any) -> Any:
-    """As :func:`_pairs`, but a template alone (no ``key=`` before its ``{}``) is for all words: key ``""``."""
-    items = (value,) if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)):
-        return value
-    templates: dict[str, str] = {}
-    for item in items:
-        key, equals, rest = str(item).partition("=")
-        keyed = bool(equals) and key.strip().replace(":", "").replace("-", "").isalnum()
-        name, template = (key.strip(), rest) if keyed else ("", str(item))
-        if name in templates:
-            raise ValueError(f"is given twice for {name or 'all words'}")
-        templates[name] = template
-    return templates
-
-
-Pairs = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
-NumberPairs = Annotated[Mapping[str, float], BeforeValidator(_pairs)]
-Templates = Annotated[Mapping[str, str], BeforeValidator(_templates)]
-#: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
-Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, dict)) else v)
 
 
 class _Settings(BaseModel):

@@ -62,7 +62,8 @@ class TextEncoder:
         return torch.nn.functional.normalize(features, dim=-1).cpu().numpy()  # type: ignore[no-any-return]
 
     def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     def _dimension(self) -> int:
-        return self._encode([""]).shape[1]
+        return int(self._encode([""]).shape[1])

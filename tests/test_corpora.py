@@ -67,7 +67,7 @@ def test_wordnet_options_are_obeyed() -> None:
     ],
 )
 def test_bad_specs_get_one_sentence(spec: object, says: str) -> None:
-    with pytest.raises(UsageError, match=".+") as error:
+    with pytest.raises(UsageError) as error:
         check_corpus(spec)  # type: ignore[arg-type]
     assert says in str(error.value)
     assert "\n" not in str(error.value)

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _VARIABLES = {
     INK: "--ink", MUTED: "--muted", LINE: "--line", ID: "--id", OOD: "--ood", UNKNOWN: "--unknown",
     **{colour: f"--s{i + 1}" for i, colour in enumerate(SERIES)},
 }  # fmt: skip
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     # Names are data: `$` in them must not start a formula, and text must stay text (searchable, the page's font).
     "text.parse_math": False, "svg.fonttype": "none", "font.size": 11.0, "font.family": "DejaVu Sans",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": LINE, "axes.labelcolor": MUTED,
@@ -50,6 +51,7 @@ def inline(ax: Axes, name: str) -> str:
     """The ``<svg>`` element of ``ax``'s figure; ``name`` tells its internal ids from other figures'. Call it inside
     the ``with`` block of :func:`axes`."""
     figure, out = ax.figure, io.StringIO()
+    assert isinstance(figure, Figure)
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()

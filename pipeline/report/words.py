@@ -101,8 +101,8 @@ def active(run: Run, count: int = 12) -> list[Active]:
         pictures[part.role] += part.rows
         names, shares = (part.table.column(f"top_negative{end}").to_pylist() for end in ("s", "_shares"))
         for words, numbers in zip(names, shares, strict=True):
-            for word, share in zip(words or (), numbers or (), strict=False):
-                totals[part.role][word] += share
+            for word, number in zip(words or (), numbers or (), strict=False):
+                totals[part.role][word] += number
     by = next((role for role in ("ood", "unknown", "id") if totals[role]), None)
     if by is None:
         return []
