@@ -21,6 +21,8 @@ from neglabel.corpora.spec import Options as _Options
 from neglabel.corpora.spec import split_list
 
 Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+#: Synsets after which nltk's cache is emptied.
+_FORGET = 1_024
 #: What the authors' code leaves out (``preset=official``).
 OFFICIAL_EXCLUDE = ("noun.animal", "noun.food")
 
@@ -125,7 +127,9 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
     source = f"wordnet-{wordnet.get_version()}"
     for letter in options.pos:
         seen: set[str] = set()
-        for synset in wordnet.all_synsets(letter):
+        for number, synset in enumerate(wordnet.all_synsets(letter)):
+            if number % _FORGET == 0:
+                _forget_synsets(wordnet)
             if synset.lexname() in options.exclude or (options.include and synset.lexname() not in options.include):
                 continue
             names = synset.lemma_names()
@@ -137,3 +141,10 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
                 yield Candidate(
                     text.lower() if options.lower else text, POS_NAMES[letter], "en", source, synset.name()
                 )
+    _forget_synsets(wordnet)
+
+
+def _forget_synsets(wordnet: Any) -> None:
+    """Empty nltk's cache of synsets, which would hold all of WordNet (225 MB) by the end of a stream."""
+    for synsets in getattr(wordnet, "_synset_offset_cache", {}).values():
+        synsets.clear()

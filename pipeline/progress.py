@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 #: Seconds between two plain lines where stderr is not a terminal.
 PLAIN_INTERVAL = 10.0
+#: Work shorter than this (seconds) gets no closing line.
+SHORT = 1.0
 
 
 class Reporter:
@@ -71,4 +73,6 @@ class Reporter:
                     eta = f", {max(total - done - counted, 0) / rate:.0f} s left" if total and rate else ""
                     self.say(f"{stage}: {done + counted:,}{of} {unit}, {rate:,.0f} {unit}/s{eta}")
         elapsed = time.monotonic() - start
+        if elapsed < SHORT:
+            return
         self.say(f"{stage}: {counted:,} {unit} in {elapsed:.1f} s ({counted / max(elapsed, 1e-9):,.0f} {unit}/s)")

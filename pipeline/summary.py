@@ -56,6 +56,8 @@ def _score(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _report(summary: Mapping[str, Any], console: Console) -> None:
+    against = [a for a in summary["against_random"] if a["ood"] == "average"]
+    compared = {a["run"] for a in against}
     if summary["rows"]:
         table = Table(
             box=None, pad_edge=False, title=f"AUROC and FPR95 in percent ({summary['convention']})",
@@ -64,10 +66,19 @@ def _report(summary: Mapping[str, Any], console: Console) -> None:
         for column in ("run", "score", "ID", "OOD", "AUROC", "FPR95"):
             table.add_column(column, justify="right" if column in ("AUROC", "FPR95") else "left")
         for row in summary["rows"]:
+            if against and row["run"] not in compared:
+                continue  # a random draw: summed up below
             table.add_row(
                 *(str(row[k]) for k in ("run", "score", "id", "ood")), _percent(row["auroc"]), _percent(row["fpr95"])
             )
         console.print(table)
+    for a in (a for a in against if a["metric"] in ("auroc", "fpr95")):
+        spread = "" if a["deviation"] is None else f" ± {a['deviation']:.2f}"
+        console.print(
+            f"{a['score']} {a['metric'].upper()}, average: mined {a['value']:.2f}, random {a['mean']:.2f}{spread} "
+            f"({a['seeds']} seeds): {a['verdict']}",
+            markup=False,
+        )
     for note in summary["notes"]:
         console.print(note, markup=False)
     console.print(f"page: {summary['page']}", markup=False)

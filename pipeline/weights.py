@@ -13,8 +13,8 @@ import torch
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.torchscript import is_torchscript, read_tensors, uses_quickgelu
 
-#: Entries of OpenAI's archives that are no weights.
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+#: Tensors of TorchScript archives that are no weights: sizes, and the causal mask, which a model makes itself.
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> str:
@@ -59,7 +59,7 @@ def read_state(path: Path) -> dict[str, Any]:
     from open_clip.factory import load_state_dict
 
     if is_torchscript(path):
-        return {k: v for k, v in read_tensors(path).items() if k not in _NOT_WEIGHTS}
+        return {k: v for k, v in read_tensors(path).items() if k.rpartition(".")[2] not in _NOT_WEIGHTS}
     state = load_state_dict(str(path), device="cpu", weights_only=True)
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError("it is no state dict")

@@ -53,9 +53,7 @@ def write_run(
         "settings": {"groups": 100, "seed": 0, "negatives": "negatives.parquet", "id": {s.name: "x" for s in sets}},
         "model": {"model": "emoji", "pretrained": None, "embed_dim": 128},
         "labels": list(labels),
-        "datasets": [
-            {"name": s.name, "role": s.role, "source": "x", "rows": s.rows, "unreadable": 0} for s in sets
-        ],
+        "datasets": [{"name": s.name, "role": s.role, "source": "x", "rows": s.rows, "unreadable": 0} for s in sets],
         "scores": [{"name": name, "temperature": 0.01, "groups": 100} for name in scores],
         "negatives": {"path": "negatives.parquet", "count": len(words), "random": random},
         "versions": {"neglabel": "0.1.0", "numpy": "2.0"},

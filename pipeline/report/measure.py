@@ -12,7 +12,7 @@ from neglabel.pipeline.report.read import DataSet, Run
 
 #: The name of the row that averages over OOD sets.
 AVERAGE = "average"
-#: Points of AUROC that runs may differ by without differing.
+#: Percentage points that figures may differ by without differing: less shows in no table.
 ROUNDING = 0.005
 #: Standard deviations of the random draws beyond which a difference counts as larger than their spread.
 SPREADS = 2.0
@@ -67,7 +67,7 @@ class Against:
     def verdict(self) -> str:
         if self.deviation is None:
             return "one draw: its spread is unknown"
-        if abs(self.difference) <= SPREADS * self.deviation:
+        if abs(self.difference) <= max(SPREADS * self.deviation, ROUNDING):
             return "within the spread"
         better = (self.difference > 0) != (self.metric == "fpr95")
         return f"larger than the spread: {'better' if better else 'worse'} than random"

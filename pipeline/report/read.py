@@ -124,9 +124,7 @@ def _read_run(folder: Path, name: str) -> Run:
         used = dict(manifest.get("negatives") or {})
         count, random = int(used.get("count") or 0), bool(used.get("random"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NeglabelError(
-            f"{path} is damaged ({type(error).__name__}: {error}); run `score` again"
-        ) from None
+        raise NeglabelError(f"{path} is damaged ({type(error).__name__}: {error}); run `score` again") from None
     if not scores:
         raise NeglabelError(f"{path} names no score; run `score` again")
     sets = tuple(_read_set(folder, *entry, scores) for entry in entries)
