@@ -46,9 +46,10 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     prompts = Prompts({**preset.prompts, **settings.prompt})
     for spec in specs:
         check_corpus(spec)
-    claim_folder(settings.out, FORMAT)
+    claim_folder(settings.out, FORMAT, create=False)
     loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
     encoder = TextEncoder.of(loaded, settings.batch_size)
+    claim_folder(settings.out, FORMAT)
     manifest = _open_manifest(
         settings,
         {

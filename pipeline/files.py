@@ -95,8 +95,8 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def claim_folder(folder: Path, kind: str) -> None:
-    """Create ``folder`` for a stage, or refuse one that holds something else.
+def claim_folder(folder: Path, kind: str, create: bool = True) -> None:
+    """Create ``folder`` for a stage (with ``create``), or refuse one that holds something else.
 
     A folder is ours if it is empty, or its ``manifest.json`` is of ``kind``.
 
@@ -115,6 +115,8 @@ def claim_folder(folder: Path, kind: str) -> None:
             raise UsageError(
                 f"--out {folder} holds another stage's output or a damaged manifest.json; name a new folder"
             ) from None
+    if not create:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

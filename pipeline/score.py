@@ -48,8 +48,7 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     if not settings.labels.exists():
         raise UsageError(f"--labels {settings.labels} does not exist; give a text file, one name a line, or Parquet")
     sets = data_sets(settings)
-    if settings.out.exists():
-        claim_folder(settings.out, FORMAT)  # a refusal should not wait for the model
+    claim_folder(settings.out, FORMAT, create=False)  # a refusal should not wait for the model
     model = ModelOnDemand(settings, metadata.get("model"), reporter)
     negatives = load_negatives(settings.negatives, settings.negatives_prompt, model.text)
     if not len(negatives):
@@ -130,6 +129,12 @@ def _labels(
 
     prompts = settings.label_prompt or negatives.label_prompts or PRESETS["paper"].label_prompts
     labels = load_labels(settings.labels, prompts, model.text, reporter)
+    mined_for = negatives.metadata.get("labels", {}).get("names", list(labels.names))
+    if mined_for != list(labels.names):
+        reporter.warn(
+            f"{settings.negatives} was mined for {len(mined_for):,} other labels than {settings.labels}; "
+            "mine again unless that is meant"
+        )
     return labels.names, labels.embedding, labels.prompts or settings.label_prompt
 
 

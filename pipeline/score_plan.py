@@ -72,6 +72,8 @@ def data_sets(settings: ScoreSettings) -> list[DataSet]:
                 raise UsageError(f"{option} {name or spec}: write NAME=IMAGES, as in {option} pets=photos/pets")
             if _UNSAFE.search(name) or len(name.encode()) > 100:
                 raise UsageError(f"{option} {name}=…: the name becomes a file's name; use letters, digits, - and _")
+            if name.casefold() == "average":
+                raise UsageError(f"{option} {name}=…: `average` is the name of the mean over OOD sets; choose another")
             # Case-folded, since macOS and Windows would write both into one file.
             if name.casefold() in seen:
                 raise UsageError(f"{option} {name}=…: {seen[name.casefold()]} has that name already; give each its own")

@@ -98,7 +98,7 @@ class ScoreSettings(_Settings):
     ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
     images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
     score: Annotated[tuple[str, ...], Many] = Field(
-        ("neglabel", "mcm", "msp"), description="neglabel, mcm, msp; several allowed"
+        ("neglabel", "mcm", "msp"), description="neglabel, neglabel-ungrouped, mcm, msp; several allowed"
     )
     temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
     groups: int = Field(100, ge=1, description="n_g; 1 scores all negatives together")

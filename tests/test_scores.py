@@ -178,8 +178,8 @@ def test_saturated_msp_keeps_its_order() -> None:
 
 
 def test_registry_names_what_is_valid() -> None:
-    assert list(SCORES) == ["neglabel", "mcm", "msp"]
-    with pytest.raises(UsageError, match="neglabel, mcm, msp"):
+    assert list(SCORES) == ["neglabel", "neglabel-ungrouped", "mcm", "msp"]
+    with pytest.raises(UsageError, match="neglabel, neglabel-ungrouped, mcm, msp"):
         compute("energy", np.ones((1, 1)), np.ones((1, 1)))
     positive, negative = np.array([[0.3, 0.1]]), np.array([[0.2]])
     assert compute("mcm", positive, negative)[0] != compute("msp", positive, negative)[0]

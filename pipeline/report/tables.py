@@ -12,7 +12,7 @@ from neglabel.pipeline.metrics import Convention
 from neglabel.pipeline.report.measure import AVERAGE, METRICS, Accuracy, Row
 
 COLUMNS = ("run", "score", "id", "ood", "n_id", "n_ood", *METRICS)
-SCORE_NAMES = {"neglabel": "NegLabel", "mcm": "MCM", "msp": "MSP"}
+SCORE_NAMES = {"neglabel": "NegLabel", "neglabel-ungrouped": "NegLabel, one group", "mcm": "MCM", "msp": "MSP"}
 #: What FPR95 means in a table, in full; written into every one.
 CONVENTIONS: dict[Convention, str] = {
     "id-positive": "FPR95, ID positive: the share of OOD pictures at or above the highest threshold that accepts "

@@ -41,6 +41,7 @@ class ScoreSpec:
 
 _ALL: Sequence[ScoreSpec] = (
     ScoreSpec("neglabel", 0.01, True, True, neglabel),
+    ScoreSpec("neglabel-ungrouped", 0.01, True, False, neglabel),
     ScoreSpec("mcm", 1.0, False, False, lambda positive, _negative, temperature, _groups: mcm(positive, temperature)),
     ScoreSpec("msp", 0.01, False, False, lambda positive, _negative, temperature, _groups: msp(positive, temperature)),
 )
