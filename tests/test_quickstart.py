@@ -1,4 +1,4 @@
-"""The embedded world end to end, as a user runs it: real model, all of WordNet, real pictures, the page in a browser."""
+"""The embedded world end to end, as a user runs it: a real model, all of WordNet, real pictures, a browser."""
 
 from __future__ import annotations
 

@@ -114,9 +114,7 @@ _NOT_VEHICLES = re.compile(
 
 def sets(all_concepts: list[Concept]) -> dict[str, list[int]]:
     """Indices of the concepts in each evaluation set; the sets are disjoint."""
-    out: dict[str, list[int]] = {
-        name: [] for name in ("animals", "food", "vehicles", "objects", "faces", "unseen")
-    }
+    out: dict[str, list[int]] = {name: [] for name in ("animals", "food", "vehicles", "objects", "faces", "unseen")}
     for index, concept in enumerate(all_concepts):
         sub = concept.subgroup
         if concept.unseen:

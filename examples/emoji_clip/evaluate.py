@@ -52,9 +52,7 @@ def neglabel(image: np.ndarray, labels: np.ndarray, negatives: np.ndarray, tau: 
 
 def mine(candidates: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Rows of the candidates farthest from the labels, (M, D), (K, D) -> (10000,)."""
-    far = np.concatenate(
-        [np.percentile(-(c @ labels.T), 5, axis=1) for c in np.array_split(candidates, 64)]
-    )
+    far = np.concatenate([np.percentile(-(c @ labels.T), 5, axis=1) for c in np.array_split(candidates, 64)])
     return np.argsort(-far, kind="stable")[:MINED]
 
 
@@ -170,9 +168,7 @@ def measure(folder: Path, work: Path, split: str, words: list[str]) -> dict:
         for other in by_set:
             if other == name:
                 continue
-            line = {
-                k: (auroc(scores[name][k], v), fpr95(scores[name][k], v)) for k, v in scores[other].items()
-            }
+            line = {k: (auroc(scores[name][k], v), fpr95(scores[name][k], v)) for k, v in scores[other].items()}
             table[other] = {k: line[k] for k in ("MCM", "MSP", "MaxLogit")}
             for k in ("NegLabel", "random"):
                 runs = np.array([line[f"{k} {s}"] for s in range(SEEDS)])
@@ -182,9 +178,11 @@ def measure(folder: Path, work: Path, split: str, words: list[str]) -> dict:
 
 
 def show(out: dict) -> None:
-    print(f"{out['split']}: {out['pictures']} pictures, top-1 {100 * out['top1_all_names']:.1f} "
-          f"(seen {100 * out['top1_seen']:.1f}, unseen {100 * (out['top1_unseen'] or 0):.1f}), "
-          f"logit scale {out['logit_scale']:.2f}, {out['candidates']} candidates, {out['counts']}")
+    print(
+        f"{out['split']}: {out['pictures']} pictures, top-1 {100 * out['top1_all_names']:.1f} "
+        f"(seen {100 * out['top1_seen']:.1f}, unseen {100 * (out['top1_unseen'] or 0):.1f}), "
+        f"logit scale {out['logit_scale']:.2f}, {out['candidates']} candidates, {out['counts']}"
+    )
     methods = ("MCM", "MSP", "MaxLogit", "NegLabel", "random")
     print("| ID | OOD | " + " | ".join(methods) + " |\n| --- " * 1 + "| --- " * (len(methods) + 1) + "|")
     means = []

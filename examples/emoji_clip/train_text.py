@@ -4,7 +4,8 @@ First on `teacher.npz` alone (writes `text.pt`).  Then, with `--image image.pt -
 short second course in which the names of emoji go where the pictures put them; that writes the
 whole model, `clip.pt`.
 
-Loss: 1 - cosine between the tower's vector of a prompted word and the word's target.
+Loss: 1 - cosine between the tower's vector of a prompted word and the word's target; in the second
+course names must also be nearer to their own place than to another name's (cross-entropy).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main() -> None:
     weight = data["weight"].astype(np.float64)
     prompts = model.Prompts(data["texts"].tolist(), model.tokenizer(args.work))
     clip = model.build().train()
+    places = None
     if args.start:
         clip.load_state_dict(torch.load(args.work / args.start, weights_only=True))
     if args.image:
@@ -47,16 +49,16 @@ def main() -> None:
         clip.visual.load_state_dict(image["visual"])
         with torch.no_grad():
             clip.logit_scale.copy_(image["logit_scale"])
-        emoji = len(image["names"])
-        targets[-emoji:] = image["names"]
+        places = image["names"]  # (C, 128)
+        emoji = len(places)
+        first = len(targets) - emoji
+        targets[first:] = places
         weight[-emoji:] = weight[:-emoji].sum() / emoji  # every second text is an emoji's name
     chance = weight / weight.sum()
     names = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
     chosen = [p for n, p in clip.named_parameters() if n.startswith(names)]
     optimizer = torch.optim.AdamW(chosen, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.rate, total_steps=args.steps, pct_start=0.05
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, total_steps=args.steps, pct_start=0.05)
     start, seen, pool = time.time(), [], []
     for step in range(args.steps):
         if not pool:  # many batches at once, each of texts of like length: little padding
@@ -70,12 +72,17 @@ def main() -> None:
         frames = rng.integers(len(common.TEMPLATES), size=len(rows)) * (rng.random(len(rows)) < 0.7)
         out = F.normalize(model.encode_text(clip, prompts.batch(rows, frames)), dim=-1)
         loss = 1 - (out * targets[rows]).sum(-1).mean()
+        seen.append(loss.item())
+        if places is not None:
+            own = torch.from_numpy(rows - first)
+            named = own >= 0
+            logits = clip.logit_scale.exp().detach() * out[named] @ places.T
+            loss = loss + 0.1 * F.cross_entropy(logits, own[named])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(chosen, 1.0)
         optimizer.step()
         schedule.step()
-        seen.append(loss.item())
         if step % 100 == 99:
             print(f"text {step + 1} loss {np.mean(seen[-100:]):.4f} {time.time() - start:.0f} s", flush=True)
     torch.save(clip.state_dict(), args.work / args.out)
