@@ -2,7 +2,7 @@
 
 The top of the file holds what the stages share (``out, labels, corpus, model, …``); the tables ``[encode]``,
 ``[mine]``, ``[score]``, ``[report]`` hold the stages' own options. Paths are relative to the file's folder. Everything
-is written under ``out``: ``candidates/``, ``negatives.parquet``, ``scores/``, ``cache/``, ``report/``, and for each
+is written under ``out``: ``candidates/``, ``negatives.parquet``, ``mined/``, ``cache/``, ``report/``, and for each
 set of random negatives ``random-S.parquet`` and ``random-S/``.
 """
 
@@ -67,7 +67,7 @@ def stages(settings: RunSettings) -> dict[str, Any]:
     })  # fmt: skip
     pairs = []
     for seed in (None, *range(settings.random_seeds)):
-        name = "scores" if seed is None else f"random-{seed}"
+        name = "mined" if seed is None else f"random-{seed}"
         negatives = out / ("negatives.parquet" if seed is None else f"{name}.parquet")
         mining = _make(MineSettings, "mine", settings, {
             "candidates": [out / "candidates"], "labels": settings.labels, "out": negatives, **shared,

@@ -147,7 +147,7 @@ def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tin
     assert "AUROC" in result.stdout
     assert "index.html" in result.stdout
     assert pq.read_metadata(made / "negatives.parquet").num_rows == 100
-    assert {p.name for p in made.iterdir()} >= {"candidates", "scores", "random-0", "random-1", "report", "cache"}
+    assert {p.name for p in made.iterdir()} >= {"candidates", "mined", "random-0", "random-1", "report", "cache"}
     (tmp_path / "data" / "my.toml").write_text((tmp_path / "data" / "my.toml").read_text() + "[report]\ncasse = 2\n")
     wrong = neglabel("run", tmp_path / "data" / "my.toml")
     assert wrong.returncode == 2

