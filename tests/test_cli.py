@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
+from .conftest import ROOT
+
 COMMAND = [sys.executable, "-c", "from neglabel.cli import main; main()"]
 
 
@@ -152,6 +154,17 @@ def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tin
     wrong = neglabel("run", tmp_path / "data" / "my.toml")
     assert wrong.returncode == 2
     assert "[report] unknown option `casse`" in wrong.stderr
+
+
+def test_the_example_file_is_valid() -> None:
+    from neglabel.pipeline.config import make
+    from neglabel.pipeline.run import relative_to, stages
+    from neglabel.pipeline.settings import RunSettings
+
+    plan = stages(relative_to(ROOT / "examples", make(RunSettings, {}, ROOT / "examples" / "run.toml")))
+    assert len(plan["pairs"]) == 6
+    assert plan["encode"].pretrained == "openai"
+    assert plan["pairs"][0][1].id == {"val": str(ROOT / "examples" / "pictures" / "val")}
 
 
 def test_ctrl_c_ends_cleanly_and_resumably(tmp_path: Path, tiny_model: Path) -> None:
