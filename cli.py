@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import typer
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from neglabel import NeglabelError, UsageError, __version__
 from neglabel.pipeline import settings as options
+from neglabel.pipeline.cli_options import JSON_HELP, QUIET_HELP, parameters
 
 app = typer.Typer(
     name="neglabel",
@@ -24,9 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-JSON_HELP = "Print the summary as JSON on stdout."
-_METAVARS: dict[Any, str] = {int: "INT", Path: "PATH"}
-QUIET_HELP = "No progress and no summary, only warnings."
 
 
 def _show_version(wanted: bool) -> None:
@@ -42,58 +39,16 @@ def _global(
     pass
 
 
-def _cli_type(field: FieldInfo) -> tuple[Any, list[str]]:
-    """The type an option is read as (pydantic validates it), and the values it is limited to, for completion."""
-    kinds = [a for a in get_args(field.annotation) if a is not type(None)] or [field.annotation]
-    kind = field.annotation if get_origin(field.annotation) not in (Union, type(int | None)) else kinds[0]
-    origin = get_origin(kind)
-    if origin is Literal:
-        return str, [str(a) for a in get_args(kind)]
-    if origin in (tuple, dict) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return list[str], []
-    return (kind, []) if kind in (int, bool, Path) else (str, [])
-
-
-def _parameter(name: str, field: FieldInfo, argument: bool) -> inspect.Parameter:
-    kind, choices = _cli_type(field)
-    help_text = field.description or ""
-    if field.is_required():
-        help_text += " (required)"
-    elif field.default not in (None, (), {}) and not argument:
-        value = " ".join(field.default) if isinstance(field.default, tuple) else field.default
-        help_text += f" (default: {value})"
-    flag = "--" + name.replace("_", "-")
-    declared: Any
-    if argument:
-        declared = typer.Argument(None, help=help_text, metavar=name.upper(), show_default=False)
-    else:
-        flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
-        complete = (lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None
-        metavar = None if kind is bool else "|".join(choices) or _METAVARS.get(kind, "TEXT")
-        declared = typer.Option(
-            None, *flags, help=help_text, metavar=metavar, show_default=False, autocompletion=complete
-        )
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=declared, annotation=kind | None)
-
-
-def _add(name: str, kind: type[BaseModel], stage: str, argument: str | None = None) -> None:
+def _add(name: str, kind: type[BaseModel], stage: str) -> None:
     """A command ``name`` whose options are the fields of ``kind`` and which calls ``stage`` (``module:function``)."""
 
     def command(**given: Any) -> None:
         as_json, quiet, file = given.pop("json"), given.pop("quiet"), given.pop("config")
         _finish(name, lambda reporter: _call(stage, kind, given, file, reporter), as_json, quiet)
 
-    extra = {
-        "config": (Path | None, typer.Option(None, "--config", help="TOML file with these options; options win.")),
-        "json": (bool, typer.Option(False, "--json", help=JSON_HELP)),
-        "quiet": (bool, typer.Option(False, "--quiet", "-q", help=QUIET_HELP)),
-    }
-    parameters = [_parameter(n, f, n == argument) for n, f in kind.model_fields.items()]
-    parameters += [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, (a, d) in extra.items()
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    found = parameters(kind)
+    command.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in found}
     app.command(name, help=kind.__doc__)(command)
 
 
@@ -108,15 +63,15 @@ def _call(stage: str, kind: type[BaseModel], given: Mapping[str, Any], file: Pat
 def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, quiet: bool) -> None:
     """Run a stage; print its summary, or one sentence and the exit code of what went wrong."""
     from neglabel.pipeline.progress import Reporter
-    from neglabel.pipeline.summary import show
+    from neglabel.pipeline.summary import STOPPED, show
 
     try:
-        summary = work(Reporter(quiet=quiet or as_json))
+        summary = work(Reporter(quiet=quiet))
     except NeglabelError as error:
         typer.echo(f"neglabel {name}: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
     except KeyboardInterrupt:
-        typer.echo(f"neglabel {name}: stopped; what is finished stays, the same command goes on from there", err=True)
+        typer.echo(f"neglabel {name}: stopped; {STOPPED.get(name, 'nothing was written')}", err=True)
         raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False, indent=1))
@@ -124,10 +79,10 @@ def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, qui
         show(name, summary)
 
 
-_add("encode", options.EncodeSettings, "neglabel.pipeline.encode:encode", "corpus")
-_add("mine", options.MineSettings, "neglabel.pipeline.mine:mine", "candidates")
+_add("encode", options.EncodeSettings, "neglabel.pipeline.encode:encode")
+_add("mine", options.MineSettings, "neglabel.pipeline.mine:mine")
 _add("score", options.ScoreSettings, "neglabel.pipeline.score:score")
-_add("report", options.ReportSettings, "neglabel.pipeline.report:report", "scores")
+_add("report", options.ReportSettings, "neglabel.pipeline.report:report")
 _add("quickstart", options.QuickstartSettings, "neglabel.pipeline.quickstart:quickstart")
 
 

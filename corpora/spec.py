@@ -42,7 +42,8 @@ def parse(spec: Spec, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     path, colon, tail = spec.rpartition(":")
     if colon and "=" in tail:
         return "file", {"path": path, **_options(spec, tail)}
-    raise UsageError(f"no corpus or file `{spec}`; corpora: {', '.join(known)}, or the path of a file of words")
+    corpora = ", ".join(name for name in known if name != "file")
+    raise UsageError(f"no corpus or file `{spec}`; corpora: {corpora}; or the path of a file of words")
 
 
 def _options(spec: str, tail: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Selection:
     counts: Counter[str] = field(default_factory=Counter)
 
     def size(self, group: int) -> int:
+        """Candidates of a group."""
         return sum(int((mask & (numbers == group)).sum()) for mask, numbers in zip(self.keep, self.groups, strict=True))
 
 
@@ -97,6 +98,8 @@ def open_stores(paths: Sequence[Path]) -> Stores:
 
 def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     for record in manifest["shards"]:
+        if not record["rows"]:
+            continue
         path = folder / record["file"]
         if not path.is_file() or store.open_parquet(path).metadata.num_rows != record["rows"]:
             raise NeglabelError(f"{path} is missing or cut; run the same `neglabel encode` again to mend it")
@@ -117,10 +120,9 @@ def choose_rows(
     ids, out = {normalise(name) for name in id_names}, {normalise(word) for word in excluded}
     selection = Selection(names=("noun", "adjective", "verb", "adverb", "") if per_pos else ("",))
     for path in stores.files:
-        table = _text_columns(path, ("text", "pos"))
-        keep = np.zeros(table.num_rows, bool)
-        group = np.zeros(table.num_rows, np.uint8)
-        for row, (text, pos) in enumerate(zip(table["text"].to_pylist(), table["pos"].to_pylist(), strict=True)):
+        rows = store.open_parquet(path).metadata.num_rows
+        keep, group = np.zeros(rows, bool), np.zeros(rows, np.uint8)
+        for row, (text, pos) in enumerate(_texts(path)):
             normal = normalise(text or "")
             reason = (
                 "duplicates" if not seen.is_new(text or "", pos) else
@@ -158,8 +160,12 @@ def take_text(stores: Stores, selection: Selection, positions: NDArray[np.int64]
     for path, keep in zip(stores.files, selection.keep, strict=True):
         inside = np.flatnonzero((positions >= offset) & (positions < offset + len(keep)))
         if len(inside):
-            parts.append(_text_columns(path, TEXT_COLUMNS).take(pa.array(positions[inside] - offset)))
-            found.append(inside)
+            rows = positions[inside] - offset
+            # Row groups hold consecutive rows, so only those with a row that is wanted are read, one at a time.
+            for start, table in _text_groups(path, TEXT_COLUMNS, rows):
+                here = np.flatnonzero((rows >= start) & (rows < start + table.num_rows))
+                parts.append(table.take(pa.array(rows[here] - start)))
+                found.append(inside[here])
         offset += len(keep)
     if not parts:
         return pa.table({name: pa.array([], pa.string()) for name in TEXT_COLUMNS})
@@ -167,15 +173,24 @@ def take_text(stores: Stores, selection: Selection, positions: NDArray[np.int64]
     return pa.concat_tables(parts).take(pa.array(back))
 
 
-def _text_columns(path: Path, names: Sequence[str]) -> pa.Table:
-    """String columns of a file, those it lacks as empty strings, nulls too."""
+def _texts(path: Path) -> Iterator[tuple[str, str]]:
+    for _, table in _text_groups(path, ("text", "pos")):
+        yield from zip(table["text"].to_pylist(), table["pos"].to_pylist(), strict=True)
+
+
+def _text_groups(
+    path: Path, names: Sequence[str], rows: NDArray[np.int64] | None = None
+) -> Iterator[tuple[int, pa.Table]]:
+    """Row groups as (first row, string columns): those with any of ``rows``; missing columns and nulls are empty."""
     file = store.open_parquet(path)
     there = [name for name in names if name in file.schema_arrow.names]
-    table = file.read(columns=there)
-    columns = {
-        name: table[name].cast(pa.string()).fill_null("")
-        if name in there
-        else pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
-        for name in names
-    }
-    return pa.table(columns)
+    start = 0
+    for number in range(file.num_row_groups):
+        count = file.metadata.row_group(number).num_rows
+        if rows is None or ((rows >= start) & (rows < start + count)).any():
+            group = file.read_row_group(number, columns=there)
+            empty = pa.chunked_array([pa.array([""] * count, pa.string())])
+            yield start, pa.table(
+                {name: group[name].cast(pa.string()).fill_null("") if name in there else empty for name in names}
+            )
+        start += count

@@ -60,11 +60,12 @@ def make(kind: type[Settings], given: Mapping[str, Any], config: Path | None = N
 
 
 def _sentence(kind: type[BaseModel], name: str, error: Any, where: str) -> str:
-    option = "--" + name.replace("_", "-") if name else "the options"
+    positional = name and name == getattr(kind, "argument", None)
+    option = name.upper() if positional else "--" + name.replace("_", "-") if name else "the options"
     if error["type"] == "extra_forbidden":
         return f"unknown option `{name}`{where}; valid: {', '.join(sorted(kind.model_fields))}"
     if error["type"] == "missing":
-        return f"{option} is required{where}: {kind.model_fields[name].description}"
+        return f"{option} is required{where}: {kind.model_fields[name].description}; see --help"
     message = error["msg"].removeprefix("Value error, ")
     got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
     return f"{option}{where}: {message[0].lower()}{message[1:]}{got}"

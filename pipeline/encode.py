@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from neglabel.corpora import check_corpus, rows_expected
 from neglabel.pipeline import config
 from neglabel.pipeline.files import claim_folder, read_json, versions, write_json, write_text
 from neglabel.pipeline.models import load_model
-from neglabel.pipeline.plan import merge_counts, plan_shards
+from neglabel.pipeline.places import corpus_in
+from neglabel.pipeline.plan import ShardPlan, merge_counts, plan_shards
 from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import Prompts
@@ -42,18 +44,24 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     """
     start = time.monotonic()
     preset = PRESETS[settings.preset]
-    specs = settings.corpus or (preset.corpus,)
+    specs = [corpus_in(Path.cwd(), spec) for spec in settings.corpus or (preset.corpus,)]
     prompts = Prompts({**preset.prompts, **settings.prompt})
     for spec in specs:
         check_corpus(spec)
     claim_folder(settings.out, FORMAT, create=False)
     loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
     encoder = TextEncoder.of(loaded, settings.batch_size)
+    # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
+    plans = plan_shards(specs, settings.dedupe, settings.shard_rows, settings.limit)
+    first = next(plans)
     claim_folder(settings.out, FORMAT)
+    effective = settings.model_copy(
+        update={"corpus": tuple(specs), "prompt": prompts.templates, "pretrained": loaded.identity["pretrained"]}
+    )
     manifest = _open_manifest(
-        settings,
+        effective,
         {
-            "corpus": list(specs),
+            "corpus": specs,
             "preset": settings.preset,
             "prompts": prompts.templates,
             "model": dict(loaded.identity),
@@ -69,9 +77,8 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     )
     kept = sum(record["rows"] for record in manifest["shards"])
     encoded = 0
-    for rows in reporter.track(
-        _work(settings, specs, manifest, encoder, prompts, reporter), "encode", expected, "words", kept
-    ):
+    work = _work(settings, chain([first], plans), manifest, encoder, prompts, reporter)
+    for rows in reporter.track(work, "encode", expected, "words", kept):
         encoded += len(rows)
     seconds = time.monotonic() - start
     return {
@@ -87,7 +94,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
 
 def _work(
     settings: EncodeSettings,
-    specs: Any,
+    plans: Iterable[ShardPlan],
     manifest: dict[str, Any],
     encoder: TextEncoder,
     prompts: Prompts,
@@ -96,7 +103,7 @@ def _work(
     """Go through the plans; keep what is finished, encode the rest, and record each shard as it is done."""
     records: list[ShardRecord] = manifest["shards"]
     number = -1
-    for number, plan in enumerate(plan_shards(specs, settings.dedupe, settings.shard_rows, settings.limit)):
+    for number, plan in enumerate(plans):
         if number < len(records):
             if records[number]["words_sha256"] != plan.digest():
                 raise UsageError(

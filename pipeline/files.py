@@ -14,6 +14,9 @@ from typing import Any
 
 from neglabel import NeglabelError, UsageError, __version__
 
+#: Of the formats in docs/formats.md; a file of a higher one is refused.
+VERSION = 1
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -30,9 +33,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise NeglabelError(
-            f"can't write {path}: {error.strerror or error}; check free space and permissions"
-        ) from error
+        # pyarrow's own message names the temporary file, which is no concern of the user's.
+        reason = error.strerror if error.strerror and temporary.name not in error.strerror else type(error).__name__
+        raise NeglabelError(f"can't write {path}: {reason}; check free space and permissions") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,7 +60,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """A JSON file whose ``format`` is ``kind``. Raises NeglabelError where it is not."""
+    """A JSON file whose ``format`` is ``kind``.
+
+    Raises:
+        UsageError: missing, of another stage, or of a newer version.
+        NeglabelError: damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -65,7 +73,9 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise NeglabelError(f"{path} can't be read: {error}; run the stage that wrote it again") from None
     if not isinstance(value, dict) or value.get("format") != kind:
-        raise NeglabelError(f"{path} is not a {kind} manifest; name the folder of another run")
+        raise UsageError(f"{path} is not a {kind} manifest; name the folder that the stage before wrote")
+    if not isinstance(value.get("version"), int) or value["version"] > VERSION:
+        raise UsageError(f"{path} was made by a newer neglabel (version {value.get('version')}); update neglabel")
     return value
 
 

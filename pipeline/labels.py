@@ -33,7 +33,8 @@ def is_parquet(path: Path) -> bool:
 def read_lines(path: Path, what: str) -> list[str]:
     """Non-empty lines of a UTF-8 text file, stripped. Raises UsageError where it is missing, no text, or empty."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        # Not splitlines(), which would also split at characters that a name may hold (U+2028, a vertical tab).
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         raise UsageError(f"{what} {path} is not UTF-8 text (byte {error.start:,}); give one name a line") from None
     except OSError as error:
@@ -74,7 +75,10 @@ def load_labels(
             )
         embedding = encode_names(names, prompts, encoder())
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        reporter.warn(f"labels {path}: {len(repeated)} names occur twice ({', '.join(repeated[:3])}); kept as they are")
+        reporter.warn(
+            f"labels {path}: more than once there {'is' if len(repeated) == 1 else 'are'} {', '.join(repeated[:3])}"
+            f"{' and others' if len(repeated) > 3 else ''}; kept as they are, classes keep their numbers"
+        )
     return Labels(tuple(names), embedding, tuple(prompts))
 
 

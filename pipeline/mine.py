@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from neglabel import UsageError
 from neglabel.indexes.percentile import Device, PercentileIndex
 from neglabel.pipeline.candidates import Stores, choose_rows, open_stores
-from neglabel.pipeline.labels import load_labels, read_lines
-from neglabel.pipeline.mine_rows import best_rows, group_sizes
+from neglabel.pipeline.labels import is_parquet, load_labels, read_lines
+from neglabel.pipeline.mine_rows import asked_for, best_rows, group_sizes
 from neglabel.pipeline.mined import check_out, write_negatives
 from neglabel.pipeline.models import LoadedModel, load_known
 from neglabel.pipeline.presets import PRESETS, Preset
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.settings import MineSettings
 from neglabel.pipeline.store import unit
 from neglabel.pipeline.text_encoder import TextEncoder
@@ -44,8 +45,10 @@ def select(
         (min(M, C),) int64 indices into ``candidates``, farthest first, ties by the lower index.
 
     Raises:
-        ValueError: wrong shapes, no labels, η outside [0, 1], NaN, infinite or zero rows.
+        ValueError: wrong shapes, no labels, η outside [0, 1], M below 1, NaN, infinite or zero rows.
     """
+    if top < 1:
+        raise ValueError(f"top is {top}: keep at least one")
     for name, rows in (("candidates", candidates), ("labels", labels)):
         if rows.ndim != 2 or rows.shape[1] != labels.shape[-1]:
             raise ValueError(f"{name} has shape {rows.shape}, not (n, {labels.shape[-1]})")
@@ -71,7 +74,7 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
         NeglabelError: damaged files, weights that can't be read.
     """
     start = time.monotonic()
-    check_out(settings)
+    excluded = check(settings)
     stores = open_stores(settings.candidates)
     if settings.preset and stores.preset and settings.preset != stores.preset:
         raise UsageError(
@@ -87,7 +90,6 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
             f"labels {settings.labels} have {labels.embedding.shape[1]} dimensions, the candidates "
             f"{stores.dimension}; use one model for both"
         )
-    excluded = [word for path in settings.exclude for word in read_lines(path, "--exclude")]
     keep_ids = preset.keep_id_names if settings.keep_id_names is None else settings.keep_id_names
     per_pos = preset.per_pos if settings.per_pos is None else settings.per_pos
     percentile = preset.percentile if settings.percentile is None else settings.percentile
@@ -102,12 +104,32 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     )
     rows, distances = best_rows(settings, stores, selection, labels, index, sizes, reporter)
     identity = model[0].identity if model else stores.model
-    effective = {
-        "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
-        "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe,
-    }  # fmt: skip
-    summary = write_negatives(settings, effective, stores, selection, labels, rows, distances, identity)
+    top, share = asked_for(settings, preset)
+    effective = settings.model_copy(
+        update={
+            "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
+            "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe, "top": top, "top_share": share,
+            "label_prompt": labels.prompts,
+        }
+    )  # fmt: skip
+    summary = write_negatives(effective, stores, selection, labels, rows, distances, identity)
     return {**summary, "seconds": round(time.monotonic() - start, 3), "warnings": reporter.warnings}
+
+
+def check(settings: MineSettings) -> list[str]:
+    """Refuse what can be refused before any work. Returns the words to exclude.
+
+    Raises:
+        UsageError: an output that would overwrite something, a missing file, a prompt without ``{}``.
+    """
+    check_out(settings)
+    for template in settings.label_prompt:
+        check_template(template, f"--label-prompt {template}")
+    if not settings.labels.is_file():
+        raise UsageError(f"--labels {settings.labels} does not exist; give a text file, one name a line, or Parquet")
+    if not is_parquet(settings.labels):
+        read_lines(settings.labels, "labels")
+    return [word for path in settings.exclude for word in read_lines(path, "--exclude")]
 
 
 def _label_prompts(settings: MineSettings, stores: Stores, preset: Preset) -> tuple[str, ...]:

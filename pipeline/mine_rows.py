@@ -20,17 +20,23 @@ from neglabel.pipeline.store import unit
 from neglabel.pipeline.topm import TopM
 
 
+def asked_for(settings: MineSettings, preset: Preset) -> tuple[int | None, float | None]:
+    """M and the share to keep, one of them None: as given, else the preset's."""
+    if settings.top is not None or settings.top_share is not None:
+        return settings.top, settings.top_share
+    return preset.top, preset.top_share
+
+
 def group_sizes(settings: MineSettings, preset: Preset, selection: Selection, reporter: Reporter) -> list[int]:
     """M of each group; a share is rounded down."""
-    top, share = (
-        (settings.top, settings.top_share)
-        if settings.top is not None or settings.top_share is not None
-        else (preset.top, preset.top_share)
-    )
+    top, share = asked_for(settings, preset)
     there = [selection.size(number) for number in range(len(selection.names))]
     if share is not None:
         # Decimal, since 0.29 * 100 is 28.999… in binary.
-        return [int(Decimal(str(share)) * n) for n in there]
+        sizes = [int(Decimal(str(share)) * n) for n in there]
+        if not any(sizes):
+            reporter.warn(f"--top-share {share} of {sum(there):,} candidates is none: no negative label is kept")
+        return sizes
     if top is not None and sum(there) < top:
         reporter.warn(f"{sum(there):,} candidates are left, fewer than --top {top:,}; keeping all")
     return [min(n, top or n) for n in there]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Distances:
         self.position = np.empty(0, np.int64)
 
     def add(self, distance: NDArray[np.float32], position: NDArray[np.int64]) -> None:
+        """Note a block: ``distance`` (n,) float32, ``position`` (n,) int64 in all files."""
         self.histogram += np.histogram(np.clip(distance, -1, 1), EDGES)[0]
         self.distance = np.concatenate([self.distance, distance])
         self.position = np.concatenate([self.position, position])
@@ -47,11 +49,20 @@ def check_out(settings: MineSettings) -> None:
     out: Path = settings.out
     if out.suffix.lower() != ".parquet":
         raise UsageError(f"--out {out}: name a FILE.parquet")
-    for path in (settings.labels, *settings.candidates, *settings.exclude):
-        if path.resolve() == out.resolve():
-            raise UsageError(f"--out {out} is also an input; name another file")
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; name a FILE.parquet")
+    inputs = [path.resolve() for path in (settings.labels, *settings.candidates, *settings.exclude)]
+    written = {"--out": out, "--text-out": settings.text_out}
+    for option, path in written.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UsageError(f"{option} {path} is a folder; name a file")
+        if path.resolve() in inputs or any(parent in inputs for parent in path.resolve().parents):
+            raise UsageError(f"{option} {path} is an input, or lies in one; name another file")
+        folder = next(parent for parent in path.resolve().parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise UsageError(f"{option} {path}: {folder} can't be written to; name another folder")
+    if settings.text_out and settings.text_out.resolve() in (out.resolve(), settings_file(out).resolve()):
+        raise UsageError(f"--text-out {settings.text_out} is where --out writes; name another file")
     if out.exists():
         try:
             ours = store.read_metadata(out).get("format") == FORMAT
@@ -61,9 +72,13 @@ def check_out(settings: MineSettings) -> None:
             raise UsageError(f"--out {out} exists and holds no negative labels; name another file")
 
 
+def settings_file(out: Path) -> Path:
+    """Where the effective settings of ``out`` are written."""
+    return out.with_name(out.name + ".settings.toml")
+
+
 def write_negatives(
     settings: MineSettings,
-    effective: Mapping[str, Any],
     stores: Stores,
     selection: Selection,
     labels: Labels,
@@ -71,7 +86,7 @@ def write_negatives(
     distances: Distances,
     model: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Write the file, its settings and the words as text. Returns the summary."""
+    """Write the file, its settings and the words as text. ``settings`` are the effective ones. Returns the summary."""
     rows = _joined(groups, stores.dimension)
     text = take_text(stores, selection, rows["position"])
     names = np.array(labels.names, dtype=object)
@@ -93,7 +108,7 @@ def write_negatives(
     metadata = {
         "format": FORMAT,
         "version": VERSION,
-        "settings": {**settings.model_dump(mode="json"), **effective},
+        "settings": settings.model_dump(mode="json"),
         "model": dict(model) if model else None,
         "labels": {
             "path": str(settings.labels), "count": len(labels.names), "names": list(labels.names),
@@ -114,14 +129,16 @@ def write_negatives(
         "versions": versions(),
     }  # fmt: skip
     store.write_table(settings.out, table, metadata)
-    write_text(settings.out.with_name(settings.out.name + ".settings.toml"), config.dump(settings))
+    write_text(settings_file(settings.out), config.dump(settings))
     words = text["text"].to_pylist()
     if settings.text_out:
         write_text(settings.text_out, "".join(word.replace("\n", " ") + "\n" for word in words))
-    shown = list(zip(words, rows["distance"].round(4).tolist(), strict=True))
+    # By distance, whatever the order of the file: parts of speech ranked apart, or drawn at random.
+    by_distance = np.argsort(-rows["distance"], kind="stable")
+    shown = [(words[i], round(float(rows["distance"][i]), 4)) for i in by_distance]
     return {
         "out": str(settings.out), "counts": counts, "farthest": shown[:_SHOWN],
-        "nearest": shown[len(shown) - min(_SHOWN, len(shown)) :],
+        "nearest": shown[len(shown) - min(_SHOWN, len(shown)) :], "random": settings.random,
     }  # fmt: skip
 
 

@@ -48,6 +48,20 @@ def find_model(name: str, pretrained: str | None, quickgelu: bool | None) -> Mod
     return _named(name.replace("/", "-"), pretrained, quickgelu)
 
 
+def configured_dimension(name: str) -> int | None:
+    """D of a model by its configuration, without weights; None where the name is unknown."""
+    import open_clip
+
+    folder = PACKAGED.get(name) or Path(name)
+    try:
+        if (folder / CONFIG).is_file():
+            return int(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]["embed_dim"])
+        config = open_clip.get_model_config(name.replace("/", "-"))
+        return int(config["embed_dim"]) if config else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _folder(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelSource:
     folder = PACKAGED.get(name) or Path(name)
     try:

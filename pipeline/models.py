@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline.model_source import ModelSource, find_model, quiet
+from neglabel.pipeline.model_source import ModelSource, configured_dimension, find_model, quiet
 from neglabel.pipeline.weights import load_weights
 
 #: Two embeddings can be compared only where these agree.
@@ -88,6 +88,12 @@ def load_known(
     """
     known = known or {}
     own = name is None or name == known.get("model")
+    dimension = None if own or name is None else configured_dimension(name)
+    if dimension and known.get("embed_dim") not in (None, dimension):
+        raise UsageError(
+            f"--model {name} embeds in {dimension} dimensions, {what} in {known['embed_dim']} "
+            f"({known.get('model')}); leave --model and --pretrained out, or use one model from encode on"
+        )
     if own and pretrained is None and known:
         pretrained = str(known["pretrained"])
         quickgelu = known.get("quick_gelu") if quickgelu is None else quickgelu

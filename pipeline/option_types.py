@@ -25,11 +25,12 @@ def _share(value: Any) -> Any:
 
 
 def _pairs(value: Any) -> Any:
-    """``["a=b", ...]`` (command line) or ``{a = "b"}`` (TOML) → dict."""
-    if not isinstance(value, (list, tuple)):
+    """``["a=b", ...]`` (command line), ``"a=b"`` or ``{a = "b"}`` (TOML) → dict."""
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)):
         return value
     pairs: dict[str, str] = {}
-    for item in value:
+    for item in items:
         key, equals, rest = str(item).partition("=")
         if not equals or not key.strip() or not rest.strip():
             raise ValueError(f"is NAME=VALUE, got {item!r}")

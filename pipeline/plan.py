@@ -12,10 +12,13 @@ from neglabel import UsageError
 from neglabel.corpora import Candidate, Rejection, Spec, open_corpus
 from neglabel.corpora.dedupe import Deduplicator, Mode
 
+#: Rejections that a shard holds before it ends.
+MAX_REJECTED = 500_000
+
 
 @dataclass
 class ShardPlan:
-    """The words of one shard (one at least), in order, and what was met that did not become a candidate."""
+    """The words of one shard, in order, and what was met on the way that did not become a candidate."""
 
     words: list[Candidate] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
@@ -39,8 +42,9 @@ class ShardPlan:
 def plan_shards(
     specs: Sequence[Spec], dedupe: Mode = "text", shard_rows: int = 65_536, limit: int | None = None
 ) -> Iterator[ShardPlan]:
-    """Shard *i* is rows ``[i·shard_rows, (i+1)·shard_rows)`` of the stream of candidates of ``specs``, in order.
+    """The stream of candidates of ``specs``, in order, cut into shards of ``shard_rows`` words.
 
+    A shard also ends at :data:`MAX_REJECTED` rejections, whatever words it has, so that memory is bounded.
     A word met again (first seen wins, across corpora) is rejected as ``duplicate``.
 
     Raises:
@@ -54,8 +58,11 @@ def plan_shards(
         for word in open_corpus(spec, lambda rejection: plan.rejected.append(rejection)):  # noqa: B023
             if not seen.is_new(word.text, word.pos):
                 plan.rejected.append(Rejection(word.text, "duplicate", word.source, word.key))
+                if len(plan.rejected) >= MAX_REJECTED and total:
+                    yield plan
+                    plan = ShardPlan()
                 continue
-            if len(plan.words) == shard_rows:
+            if len(plan.words) == shard_rows or len(plan.rejected) >= MAX_REJECTED:
                 yield plan
                 plan = ShardPlan()
             plan.words.append(word)

@@ -14,11 +14,10 @@ from typing import Any
 import tomli_w
 from safetensors import safe_open
 
-from neglabel import UsageError
 from neglabel.pipeline.files import write_text
 from neglabel.pipeline.model_source import PACKAGED
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.run import run_file
+from neglabel.pipeline.run import claim, run_file
 from neglabel.pipeline.settings import QuickstartSettings
 
 FILE = "quickstart.toml"
@@ -32,8 +31,7 @@ def quickstart(settings: QuickstartSettings, reporter: Reporter) -> dict[str, An
         UsageError: the folder holds something else.
     """
     out = settings.out
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).is_file())):
-        raise UsageError(f"--out {out} holds something else; name a new or empty folder")
+    claim(out)
     write_text(out / FILE, run_toml(settings))
     sets = unpack(out)
     reporter.say(f"quickstart: {sum(sets.values()):,} pictures in {out / 'pictures'}, settings in {out / FILE}")

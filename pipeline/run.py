@@ -2,8 +2,7 @@
 
 The top of the file holds what the stages share (``out, labels, corpus, model, …``); the tables ``[encode]``,
 ``[mine]``, ``[score]``, ``[report]`` hold the stages' own options. Paths are relative to the file's folder. Everything
-is written under ``out``: ``candidates/``, ``negatives.parquet``, ``mined/``, ``cache/``, ``report/``, and for each
-set of random negatives ``random-S.parquet`` and ``random-S/``.
+is written under ``out`` (docs/formats.md).
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from typing import Any
 
 from neglabel import UsageError
 from neglabel.pipeline import config
-from neglabel.pipeline.labels import is_parquet, read_lines
+from neglabel.pipeline.files import claim_folder, versions, write_json
+from neglabel.pipeline.places import corpus_in, images_in, model_in
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.settings import EncodeSettings, MineSettings, ReportSettings, RunSettings, ScoreSettings
 
+FORMAT = "neglabel-run"
 #: What the run decides for each stage, so that the stages fit together.
 FIXED = {
     "encode": {"corpus", "out", "model", "pretrained", "quickgelu", "preset", "device"},
@@ -28,56 +28,83 @@ FIXED = {
 }
 
 
-def run(settings: RunSettings, reporter: Reporter) -> dict[str, Any]:
+def run(settings: RunSettings, reporter: Reporter, folder: Path = Path()) -> dict[str, Any]:
     """Run the stages one after the other; each resumes or repeats what is there.
 
+    Args:
+        folder: what relative paths are relative to.
+
     Returns:
-        the summaries of ``encode``, ``mine``, ``score``, ``report``.
+        the summaries of ``encode``, ``mine``, ``score``, ``report``, and ``out``.
 
     Raises:
-        UsageError: an option that no stage has, before any work; and what the stages raise.
+        UsageError: what any stage would refuse of its options and inputs, before any work.
     """
     from neglabel.pipeline.encode import encode
-    from neglabel.pipeline.mine import mine
+    from neglabel.pipeline.mine import check, mine
     from neglabel.pipeline.report import report
     from neglabel.pipeline.score import score
+    from neglabel.pipeline.score_plan import data_sets, options_checked
 
-    plan = stages(settings)
-    _, scoring = plan["pairs"][0]
+    plan = stages(settings, folder)
+    mining, scoring = plan["pairs"][0]
     # What the later stages would refuse is refused now, before the words are encoded.
-    if not is_parquet(settings.labels):
-        read_lines(settings.labels, "labels")
+    check(mining)
     options_checked(scoring)
     data_sets(scoring)
+    claim(folder / settings.out)
     summaries: dict[str, Any] = {"encode": encode(plan["encode"], reporter)}
     for number, (mining, scoring) in enumerate(plan["pairs"]):
         mined, scored = mine(mining, reporter), score(scoring, reporter)
         if number == 0:
             summaries.update(mine=mined, score=scored)
-    return {**summaries, "report": report(plan["report"], reporter), "out": str(settings.out)}
+    return {**summaries, "report": report(plan["report"], reporter), "out": str(folder / settings.out)}
 
 
-def stages(settings: RunSettings) -> dict[str, Any]:
+def run_file(path: Path, reporter: Reporter) -> dict[str, Any]:
+    """:func:`run` on a TOML file."""
+    return run(config.make(RunSettings, {}, path), reporter, path.parent)
+
+
+def claim(out: Path) -> None:
+    """Make ``out`` a run's folder. Raises UsageError where it holds something else."""
+    claim_folder(out, FORMAT)
+    if not (out / "manifest.json").exists():
+        write_json(out / "manifest.json", {"format": FORMAT, "version": 1, "versions": versions()})
+
+
+def stages(settings: RunSettings, folder: Path = Path()) -> dict[str, Any]:
     """The settings of every stage: ``encode``, ``pairs`` of (mine, score), the first the mined one, and ``report``."""
-    out = settings.out
-    model = {"model": settings.model, "pretrained": settings.pretrained, "quickgelu": settings.quickgelu}
-    shared = {"device": settings.device}
+    out, labels = folder / settings.out, folder / settings.labels
+    device = {"device": settings.device}
+    pretrained = settings.pretrained
+    if pretrained and (folder / pretrained).is_file():
+        pretrained = str(folder / pretrained)
+    model = {"model": model_in(folder, settings.model), "pretrained": pretrained, "quickgelu": settings.quickgelu}
     encode = _make(EncodeSettings, "encode", settings, {
-        "corpus": settings.corpus, "out": out / "candidates", "preset": settings.preset, **model, **shared,
+        "corpus": [corpus_in(folder, spec) for spec in settings.corpus], "out": out / "candidates",
+        "preset": settings.preset, **model, **device,
     })  # fmt: skip
     pairs = []
     for seed in (None, *range(settings.random_seeds)):
         name = "mined" if seed is None else f"random-{seed}"
         negatives = out / ("negatives.parquet" if seed is None else f"{name}.parquet")
         mining = _make(MineSettings, "mine", settings, {
-            "candidates": [out / "candidates"], "labels": settings.labels, "out": negatives, **shared,
+            "candidates": [out / "candidates"], "labels": labels, "out": negatives, **device,
             **({} if seed is None else {"random": seed}),
         })  # fmt: skip
+        words = None if seed is not None or mining.text_out is None else folder / mining.text_out
+        mining = mining.model_copy(
+            update={"exclude": tuple(folder / path for path in mining.exclude), "text_out": words}
+        )
         scoring = _make(ScoreSettings, "score", settings, {
-            "negatives": negatives, "labels": settings.labels, "out": out / name, "cache": out / "cache", **model,
-            **shared,
+            "negatives": negatives, "labels": labels, "out": out / name, "cache": out / "cache", **model, **device,
         })  # fmt: skip
-        pairs.append((mining, scoring))
+        pictures = {
+            role: {name: images_in(folder, spec) for name, spec in getattr(scoring, role).items()}
+            for role in ("id", "ood", "images")
+        }
+        pairs.append((mining, scoring.model_copy(update=pictures)))
     report = _make(ReportSettings, "report", settings, {
         "scores": [scoring.out for _, scoring in pairs], "out": out / "report",
     })  # fmt: skip
@@ -94,50 +121,3 @@ def _make(kind: Any, stage: str, settings: RunSettings, decided: Mapping[str, An
         return config.make(kind, {**own, **decided})
     except UsageError as error:
         raise UsageError(f"[{stage}] {error}") from None
-
-
-def run_file(path: Path, reporter: Reporter) -> dict[str, Any]:
-    """:func:`run` on a TOML file."""
-    return run(relative_to(path.parent, config.make(RunSettings, {}, path)), reporter)
-
-
-def relative_to(folder: Path, settings: RunSettings) -> RunSettings:
-    """``settings`` with its relative paths taken from ``folder``, that of the TOML file."""
-
-    def place(value: str) -> str:
-        head, colon, rest = value.partition(":")
-        if colon and head in ("hf", "wordnet"):
-            inner = rest.removeprefix("imagefolder:")
-            return f"hf:imagefolder:{folder / inner}" if head == "hf" and inner != rest else value
-        return str(folder / value)
-
-    def paths(table: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-        return {k: _each(v, place) if k in names else v for k, v in table.items()}
-
-    return settings.model_copy(
-        update={
-            "out": folder / settings.out,
-            "labels": folder / settings.labels,
-            "corpus": tuple(_corpus(spec, folder) for spec in settings.corpus),
-            "model": str(folder / settings.model) if (folder / settings.model).is_dir() else settings.model,
-            "pretrained": _file(settings.pretrained, folder),
-            "mine": paths(settings.mine, ("exclude", "text_out")),
-            "score": paths(settings.score, ("id", "ood", "images")),
-        }
-    )
-
-
-def _each(value: Any, place: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: place(v) for k, v in value.items()}
-    return [place(v) for v in value] if isinstance(value, (list, tuple)) else place(value)
-
-
-def _corpus(spec: Any, folder: Path) -> Any:
-    if isinstance(spec, str):
-        return str(folder / spec) if (folder / spec.partition(":")[0]).is_file() else spec
-    return {**spec, "path": str(folder / spec["path"])} if "path" in spec else spec
-
-
-def _file(name: str | None, folder: Path) -> str | None:
-    return str(folder / name) if name and (folder / name).is_file() else name

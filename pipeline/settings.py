@@ -7,7 +7,7 @@ stage writes its effective settings beside its output as a file that ``--config`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,8 @@ from neglabel.pipeline.presets import PresetName
 
 
 class _Settings(BaseModel):
+    #: The option that the command line takes as its arguments.
+    argument: ClassVar[str | None] = None
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
@@ -37,6 +39,7 @@ class _Model(_Settings):
 class EncodeSettings(_Model):
     """Words of corpora → text embeddings in Parquet shards."""
 
+    argument = "corpus"
     corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field(
         (), description="`wordnet`, `wordnet:pos=n,lemmas=first`, or a file of words; several: first seen wins"
     )
@@ -56,6 +59,7 @@ class EncodeSettings(_Model):
 class MineSettings(_Settings):
     """Candidates and ID labels → the farthest as negative labels."""
 
+    argument = "candidates"
     candidates: Annotated[tuple[Path, ...], Many] = Field(
         description="stores of `encode`, or Parquet files with text, embedding"
     )
@@ -64,9 +68,9 @@ class MineSettings(_Settings):
     text_out: Path | None = Field(None, description="the words as text, one a line")
     preset: PresetName | None = Field(None, description="paper or official; default: the candidates' own, else paper")
     percentile: Share | None = Field(None, description="η, as a share: 0.05")
-    top: int | None = Field(None, ge=1, description="M, how many to keep: 10000")
+    top: int | None = Field(None, ge=1, description="M, how many to keep (with --per-pos: of each): 10000")
     top_share: Share | None = Field(None, description="keep this share of the candidates instead of a number")
-    per_pos: bool | None = Field(None, description="rank nouns and adjectives apart, nouns first")
+    per_pos: bool | None = Field(None, description="rank parts of speech apart, nouns first")
     keep_id_names: bool | None = Field(None, description="keep candidates that are ID labels themselves")
     exclude: Annotated[tuple[Path, ...], Many] = Field((), description="text file of words never to keep")
     dedupe: Literal["text", "text+pos", "none"] | None = Field(
@@ -101,7 +105,9 @@ class ScoreSettings(_Settings):
         ("neglabel", "mcm", "msp"), description="neglabel, neglabel-ungrouped, mcm, msp; several allowed"
     )
     temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
-    groups: int = Field(100, ge=1, description="n_g; 1 scores all negatives together")
+    groups: int | None = Field(
+        None, ge=1, description="n_g; 1 scores all negatives together; default: 100, or 1 for fewer negatives than that"
+    )
     group_order: Literal["random", "rank"] = Field("random", description="random or rank")
     group_drop: Literal["last", "random"] = Field(
         "last", description="which M mod n_g negatives are left out: the last (nearest) or random ones"
@@ -124,6 +130,7 @@ class ScoreSettings(_Settings):
 class ReportSettings(_Settings):
     """Scores → tables, figures and a page."""
 
+    argument = "scores"
     scores: Annotated[tuple[Path, ...], Many] = Field(description="folders of `score`")
     out: Path = Field(description="folder of the report")
     fpr: Literal["id-positive", "ood-positive"] = Field(

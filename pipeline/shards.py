@@ -19,7 +19,7 @@ from neglabel.pipeline.text_encoder import TextEncoder
 
 
 class ShardRecord(TypedDict):
-    """A finished shard, as ``manifest.json`` has it; ``rejected_file`` is empty where nothing was rejected."""
+    """A finished shard, as ``manifest.json`` has it; ``file`` and ``rejected_file`` are empty where there is none."""
 
     file: str
     rows: int
@@ -43,22 +43,23 @@ def encode_shard(
         file="", rows=len(plan.words), sha256="", words_sha256=plan.digest(),
         rejected_file="", rejected_rows=len(plan.rejected), rejected_sha256="", counts=plan.counts(),
     )  # fmt: skip
-    texts = [prompts.of(word.text, word.pos, word.language) for word in plan.words]
-    blocks = []
-    for start in range(0, len(texts), encoder.batch_size):
-        embedding = encoder.encode(texts[start : start + encoder.batch_size])
-        if not np.isfinite(embedding).all():
-            row = start + int(np.flatnonzero(~np.isfinite(embedding).all(axis=1))[0])
-            raise NeglabelError(
-                f"the model gives NaN for {plan.words[row].text!r}; use --precision fp32 or another checkpoint"
-            )
-        blocks.append(embedding.astype(storage))
-        yield len(embedding)
-    truncated = encoder.truncated(texts)
-    record["counts"]["truncated"] = int(truncated.sum())
-    record["file"] = f"shard-{number:05d}.parquet"
-    write_table(folder / record["file"], _candidates(plan.words, truncated, np.concatenate(blocks)))
-    record["sha256"] = sha256(folder / record["file"])
+    if plan.words:
+        texts = [prompts.of(word.text, word.pos, word.language) for word in plan.words]
+        blocks = []
+        for start in range(0, len(texts), encoder.batch_size):
+            embedding = encoder.encode(texts[start : start + encoder.batch_size])
+            if not np.isfinite(embedding).all():
+                row = start + int(np.flatnonzero(~np.isfinite(embedding).all(axis=1))[0])
+                raise NeglabelError(
+                    f"the model gives NaN for {plan.words[row].text!r}; use --precision fp32 or another checkpoint"
+                )
+            blocks.append(embedding.astype(storage))
+            yield len(embedding)
+        truncated = encoder.truncated(texts)
+        record["counts"]["truncated"] = int(truncated.sum())
+        record["file"] = f"shard-{number:05d}.parquet"
+        write_table(folder / record["file"], _candidates(plan.words, truncated, np.concatenate(blocks)))
+        record["sha256"] = sha256(folder / record["file"])
     if plan.rejected:
         record["rejected_file"] = f"rejected-{number:05d}.parquet"
         write_table(folder / record["rejected_file"], _rejections(plan.rejected))

@@ -50,7 +50,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist") from None
+        raise UsageError(f"{path} does not exist; name a Parquet file") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; name a Parquet file") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -70,10 +70,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def require_columns(path: Path, columns: Sequence[str]) -> None:
+    """Raises UsageError where a column is missing, naming those there are."""
     names = open_parquet(path).schema_arrow.names
     for column in columns:
         if column not in names:
-            raise UsageError(f"{path} has no `{column}` column (it has {', '.join(names) or 'none'})")
+            raise UsageError(
+                f"{path} has no `{column}` column (it has {', '.join(names) or 'none'}); "
+                f"give Parquet with {', '.join(columns)}"
+            )
 
 
 def dimension(path: Path) -> int | None:
@@ -104,7 +108,7 @@ def stream(path: Path, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP)
             start += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise NeglabelError(
-            f"{path} is damaged near row {start:,} ({_first_line(error)}); write it again"
+            f"{path} is damaged near row {start + 1:,} ({_first_line(error)}); write it again"
         ) from None
 
 
@@ -125,16 +129,16 @@ def _matrix(column: pa.Array, path: Path, start: int) -> NDArray[np.floating[Any
         raise UsageError(f"{path}: `embedding` is {kind}, not a list of floats")
     if column.null_count:
         row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
-        raise NeglabelError(f"{path}, row {start + row:,}: no embedding; leave that row out")
+        raise NeglabelError(f"{path}, row {start + row + 1:,}: no embedding; leave that row out")
     lengths = {len(v) for v in column} if not pa.types.is_fixed_size_list(kind) else {kind.list_size}
     if len(lengths) > 1:
-        raise NeglabelError(f"{path}: embeddings of differing length {sorted(lengths)[:3]} near row {start:,}")
+        raise NeglabelError(f"{path}: embeddings of differing length {sorted(lengths)[:3]} near row {start + 1:,}")
     matrix = np.asarray(column.flatten()).reshape(len(column), -1)
     bad = ~np.isfinite(matrix).all(axis=1) | ~matrix.any(axis=1)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         what = "a zero vector" if np.isfinite(matrix[row]).all() else "NaN or infinite"
-        raise NeglabelError(f"{path}, row {start + row:,}: the embedding is {what}; leave that row out")
+        raise NeglabelError(f"{path}, row {start + row + 1:,}: the embedding is {what}; leave that row out")
     return matrix
 
 

@@ -16,6 +16,10 @@ def show(stage: str, summary: Mapping[str, Any], console: Console | None = None)
         _PARTS[part](summary[part] if part != stage else summary, console)
 
 
+def shorten(word: str, width: int) -> str:
+    return word if len(word) <= width else word[: width - 1] + "…"
+
+
 def _encode(summary: Mapping[str, Any], console: Console) -> None:
     counts = summary["counts"]
     by_pos = ", ".join(f"{n:,} {pos}" for pos, n in counts["by_pos"].items())
@@ -36,9 +40,10 @@ def _mine(summary: Mapping[str, Any], console: Console) -> None:
         f"(dropped: {dropped}) in {summary['seconds']:.1f} s",
         markup=False,
     )
+    drawn = "" if summary["random"] is None else f" of those drawn at random (seed {summary['random']})"
     for end in ("farthest", "nearest"):
-        words = ", ".join(f"{word} {distance:.3f}" for word, distance in summary[end])
-        console.print(f"  {end}: {words}", markup=False)
+        words = ", ".join(f"{shorten(word, 40)} {distance:.3f}" for word, distance in summary[end])
+        console.print(f"  {end}{drawn}: {words}", markup=False)
 
 
 def _score(summary: Mapping[str, Any], console: Console) -> None:
@@ -49,7 +54,7 @@ def _score(summary: Mapping[str, Any], console: Console) -> None:
         share = row["id_share"]
         table.add_row(
             str(row["name"]), str(row["role"]), f"{row['rows']:,}", f"{row['unreadable']:,}",
-            "no evidence" if share is None or share != share else f"{share:.3f}",
+            "–" if not row["rows"] else "no evidence" if share is None else f"{share:.3f}",
         )  # fmt: skip
     console.print(table)
     console.print(f"{summary['out']} in {summary['seconds']:.1f} s", markup=False)
@@ -88,4 +93,11 @@ def _percent(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else "no evidence"
 
 
+#: What Ctrl-C leaves, by stage.
+STOPPED = {
+    "encode": "finished shards stay, the same command goes on from there",
+    "score": "finished data sets and cached embeddings stay, the same command makes the rest",
+    "run": "what is finished stays, the same command goes on from there",
+    "quickstart": "what is finished stays, the same command goes on from there",
+}
 _PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report}

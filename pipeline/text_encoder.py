@@ -28,6 +28,7 @@ class TextEncoder:
 
     @classmethod
     def of(cls, loaded: LoadedModel, batch_size: int = 256) -> TextEncoder:
+        """The text encoder of a model that :func:`neglabel.load_model` gave."""
         return cls(loaded.model, loaded.tokenizer, batch_size)
 
     def encode(self, prompts: Sequence[str]) -> Floats:

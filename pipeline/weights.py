@@ -103,4 +103,5 @@ def _gist(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    return (lines[1] if len(lines) > 1 and lines[0].startswith("Error(s)") else lines[0])[:120].rstrip(".")
+    gist = (lines[1] if len(lines) > 1 and lines[0].startswith("Error(s)") else lines[0])[:120].rstrip(".")
+    return gist if " " in gist else f"{type(error).__name__} {gist}"

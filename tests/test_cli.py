@@ -93,7 +93,7 @@ SCORE = ["score", "--negatives", "{words}", "--labels", "{labels}", "--out", "{t
         ([*MINE, "--percentile", "5"], 2, "--percentile: is a share between 0 and 1"),
         ([*MINE, "--device", "gpu"], 2, "--device: input should be 'auto', 'cpu' or 'cuda', got 'gpu'"),
         ([*MINE, "--preset", "papre"], 2, "--preset: input should be 'paper' or 'official'"),
-        (["mine", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "--candidates is required"),
+        (["mine", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "CANDIDATES is required"),
         (["mine", "{tmp}/no.parquet", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "does not exist"),
         (["mine", "{words}", "--labels", "{tmp}/no.txt", "--out", "{tmp}/n.parquet"], 2, "no.txt"),
         ([*MINE, "--exclude", "{tmp}/no.txt"], 2, "--exclude {tmp}/no.txt can't be read"),
@@ -158,10 +158,10 @@ def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tin
 
 def test_the_example_file_is_valid() -> None:
     from neglabel.pipeline.config import make
-    from neglabel.pipeline.run import relative_to, stages
+    from neglabel.pipeline.run import stages
     from neglabel.pipeline.settings import RunSettings
 
-    plan = stages(relative_to(ROOT / "examples", make(RunSettings, {}, ROOT / "examples" / "run.toml")))
+    plan = stages(make(RunSettings, {}, ROOT / "examples" / "run.toml"), ROOT / "examples")
     assert len(plan["pairs"]) == 6
     assert plan["encode"].pretrained == "openai"
     assert plan["pairs"][0][1].id == {"val": str(ROOT / "examples" / "pictures" / "val")}

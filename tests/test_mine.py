@@ -193,10 +193,10 @@ def test_bad_options(world: dict[str, Any], option: dict[str, Any], says: str) -
 def test_bad_files_are_named_with_their_row(world: dict[str, Any], tmp_path: Path) -> None:
     bad = world["rows"].astype(np.float32)
     bad[3, 2] = np.nan
-    with pytest.raises(NeglabelError, match=r"nan\.parquet, row 3: the embedding is NaN"):
+    with pytest.raises(NeglabelError, match=r"nan\.parquet, row 4: the embedding is NaN"):
         run(world, candidates=[write(tmp_path / "nan.parquet", world["names"], bad)])
     bad[3] = 0
-    with pytest.raises(NeglabelError, match=r"zero\.parquet, row 3: the embedding is a zero vector"):
+    with pytest.raises(NeglabelError, match=r"zero\.parquet, row 4: the embedding is a zero vector"):
         run(world, candidates=[write(tmp_path / "zero.parquet", world["names"], bad)])
     with pytest.raises(UsageError, match="have 16 dimensions, the candidates 8"):
         run(world, candidates=[write(tmp_path / "d.parquet", world["names"], bad[:, :8] + 1)])
@@ -214,11 +214,62 @@ def test_bad_files_are_named_with_their_row(world: dict[str, Any], tmp_path: Pat
     assert not world["out"].exists()
 
 
-def test_nothing_else_is_overwritten(world: dict[str, Any]) -> None:
-    before = Path(world["candidates"]).read_bytes()
-    with pytest.raises(UsageError, match="is also an input"):
-        run(world, out=world["candidates"])
-    assert Path(world["candidates"]).read_bytes() == before
+def test_nothing_else_is_overwritten(world: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    for options, says in (
+        ({"out": world["candidates"]}, "--out .* is an input"),
+        ({"text_out": world["labels"]}, "--text-out .* is an input"),
+        ({"text_out": world["out"]}, "is where --out writes"),
+        ({"text_out": tmp_path / "neg.parquet.settings.toml"}, "is where --out writes"),
+        ({"text_out": tmp_path / "folder"}, "is a folder"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            run(world, **options)
+    with pytest.raises(UsageError, match="exists and holds no negative labels"):
+        mine(make(MineSettings, {"candidates": [world["candidates"]], "labels": world["labels"],
+                                 "out": write(tmp_path / "other.parquet", ["a"], np.ones((1, 16), np.float32))}),
+             Reporter(quiet=True))  # fmt: skip
+    (tmp_path / "other.parquet").unlink()
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def test_an_output_inside_a_store_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "w.txt").write_text("one\ntwo\n")
+    (tmp_path / "l.txt").write_text("dog\n")
+    store = tmp_path / "s"
+    encode(make(EncodeSettings, {"corpus": [str(tmp_path / "w.txt")], "out": store, "model": str(tiny_model)}),
+           Reporter(quiet=True))  # fmt: skip
+    given = {"candidates": [store], "labels": tmp_path / "l.txt", "out": tmp_path / "n.parquet"}
+    with pytest.raises(UsageError, match="is an input, or lies in one"):
+        mine(make(MineSettings, {**given, "text_out": store / "manifest.json"}), Reporter(quiet=True))
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps({**manifest, "version": 99}))
+    with pytest.raises(UsageError, match="made by a newer neglabel"):
+        mine(make(MineSettings, given), Reporter(quiet=True))
+
+
+def test_effective_settings_hold_what_the_preset_came_to(world: dict[str, Any]) -> None:
+    run(world, preset="official")
+    settings = json.loads(pq.read_schema(world["out"]).metadata[b"neglabel"])["settings"]
+    assert {k: settings[k] for k in ("preset", "percentile", "top", "top_share", "per_pos", "keep_id_names")} == {
+        "preset": "official", "percentile": 0.05, "top": None, "top_share": 0.15, "per_pos": True,
+        "keep_id_names": True,
+    }  # fmt: skip
+
+
+def test_the_summary_shows_words_by_distance_whatever_the_order(world: dict[str, Any]) -> None:
+    for options in ({"per_pos": True}, {"random": 3}):
+        summary, table = run(world, **options)
+        ordered = sorted(table["distance"].to_pylist(), reverse=True)
+        assert [d for _, d in summary["farthest"]] == pytest.approx(ordered[:10], abs=1e-4)
+        assert [d for _, d in summary["nearest"]] == pytest.approx(ordered[-10:], abs=1e-4)
+
+
+def test_a_share_that_is_nothing_warns(world: dict[str, Any]) -> None:
+    summary, table = run(world, top_share=0.00001)
+    assert table.num_rows == 0
+    assert "no negative label is kept" in summary["warnings"][-1]
 
 
 def test_stores_shards_and_order_give_one_selection(tmp_path: Path, tiny_model: Path) -> None:

@@ -1,0 +1,44 @@
+"""Paths inside specs of corpora and pictures, taken from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neglabel.corpora import ADAPTERS
+from neglabel.pipeline.model_source import CONFIG, PACKAGED
+
+
+def corpus_in(folder: Path, spec: str | Mapping[str, Any]) -> Any:
+    """A corpus spec with its path, if it has one, taken from ``folder``."""
+    if not isinstance(spec, str):
+        return {**spec, "path": str(folder / str(spec["path"]))} if "path" in spec else dict(spec)
+    head, _, tail = spec.partition(":")
+    if head in ADAPTERS:
+        parts = [part.partition("=") for part in tail.split(",")] if tail else []
+        placed = [f"{k}={folder / v}" if k == "path" else f"{k}{equals}{v}" for k, equals, v in parts]
+        return f"{head}:{','.join(placed)}" if placed else head
+    if (folder / spec).exists():
+        return str(folder / spec)
+    path, colon, options = spec.rpartition(":")
+    return f"{folder / path}:{options}" if colon and (folder / path).exists() else spec
+
+
+def images_in(folder: Path, spec: str) -> str:
+    """A spec of pictures (see ``pipeline/images.py``) with its paths taken from ``folder``."""
+    if spec.startswith("hf:imagefolder:"):
+        return f"hf:imagefolder:{folder / spec.removeprefix('hf:imagefolder:')}"
+    if spec.startswith("hf:"):
+        # A data set saved to disk is a folder; anything else is a name on the hub.
+        place, at, split = spec.removeprefix("hf:").rpartition("@") if "@" in spec else (spec[3:], "", "")
+        return f"hf:{folder / place}{at}{split}" if (folder / place).is_dir() else spec
+    path, at, root = spec.rpartition("@")
+    if at and not (folder / spec).exists():
+        return f"{folder / path}@{folder / root}"
+    return str(folder / spec)
+
+
+def model_in(folder: Path, name: str) -> str:
+    """A model's name; a model folder taken from ``folder``."""
+    return str(folder / name) if name not in PACKAGED and (folder / name / CONFIG).is_file() else name
