@@ -188,9 +188,12 @@ def _text_groups(
     for number in range(file.num_row_groups):
         count = file.metadata.row_group(number).num_rows
         if rows is None or ((rows >= start) & (rows < start + count)).any():
-            group = file.read_row_group(number, columns=there)
             empty = pa.chunked_array([pa.array([""] * count, pa.string())])
-            yield start, pa.table(
-                {name: group[name].cast(pa.string()).fill_null("") if name in there else empty for name in names}
-            )
+            with store.reading(path):
+                group = file.read_row_group(number, columns=there)
+                table = pa.table(
+                    {name: group[name].cast(pa.string()).fill_null("") if name in there else empty for name in names}
+                )
+                table.validate(full=True)  # text that is no UTF-8
+            yield start, table
         start += count

@@ -21,10 +21,16 @@ class FileSource:
     items: Sequence[Item]
     embeddings: Path | None = None
 
+    def places(self) -> Sequence[str]:
+        """The files."""
+        return [item.path for item in self.items]
+
     def open(self, row: int) -> Image.Image:
+        """Decode file ``row``; raises what Pillow and the file system raise."""
         return decode(Path(self.items[row].path))
 
     def signature(self, row: int) -> str:
+        """Name, size and time of change; of a file that has gone, its name."""
         item = self.items[row]
         try:
             stat = os.stat(item.path)
@@ -35,7 +41,7 @@ class FileSource:
 
 def single(path: Path) -> FileSource:
     """One file, whatever its extension; its label is unknown."""
-    return FileSource(str(path), [Item(path.name, str(path), None)])
+    return FileSource(str(path), [Item(path.name, str(path.absolute()), None)])
 
 
 def folder(path: Path) -> FileSource:
@@ -48,10 +54,10 @@ def folder(path: Path) -> FileSource:
         UsageError: there is no image file.
         NeglabelError: a folder can't be read.
     """
-    items = []
+    items, root = [], path.absolute()
     try:
         for parts in sorted(_walk(path, (), ())):
-            items.append(Item("/".join(parts), str(path.joinpath(*parts)), parts[0] if len(parts) > 1 else None))
+            items.append(Item("/".join(parts), str(root.joinpath(*parts)), parts[0] if len(parts) > 1 else None))
     except OSError as error:
         raise NeglabelError(f"can't list {error.filename or path}: {error.strerror}; check permissions") from None
     if not items:
@@ -85,7 +91,8 @@ def image_list(spec: str, path: Path, root: Path) -> FileSource:
     if not root.is_dir():
         raise UsageError(f"{root}, the root of image list {path}, is not a folder; write {path}@ROOT")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines(): a file's name may hold U+2028. Empty lines count, so that errors name the right one.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UsageError(f"image list {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -108,7 +115,7 @@ def _listed(line: str, path: Path, root: Path, number: int) -> Item:
                 f"{path}, line {number}: {root / name} does not exist; "
                 f"correct the list, or name the pictures' folder as {path}@ROOT"
             )
-    return Item(name, str(root / name), _label(label))
+    return Item(name, str(root.absolute() / name), _label(label))
 
 
 def _label(text: str) -> str | int | None:

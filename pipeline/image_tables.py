@@ -1,20 +1,21 @@
-"""Pictures, or their embeddings, in tables: Hugging Face data sets and Parquet files."""
+"""Pictures, or their embeddings, in tables: of the ``datasets`` library, and Parquet files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
-from neglabel.pipeline.images import HF, Item, decode
+from neglabel.pipeline.images import HF, Item, decode, known_label
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,18 @@ class EmbeddingSource:
     items: Sequence[Item]
     embeddings: Path | None
 
+    def places(self) -> Sequence[str]:
+        """The pictures' files where the ``path`` column names them, else file and row."""
+        here = str(self.embeddings.absolute()) if self.embeddings else self.spec
+        named = [item.path if os.path.isabs(item.path) else "" for item in self.items]
+        return [path or f"{here}#{row}" for row, path in enumerate(named)]
+
     def open(self, row: int) -> Image.Image:
+        """Raises NeglabelError: the pictures themselves are not here."""
         raise NeglabelError(f"{self.spec} holds embeddings, not pictures")
 
     def signature(self, row: int) -> str:
+        """File and row; embeddings are not cached, so nothing asks when they change."""
         return f"{self.spec}#{row}"
 
 
@@ -43,18 +52,31 @@ class TableSource:
     mark: str
     embeddings: Path | None = None
 
+    def places(self) -> Sequence[str]:
+        """The files, where rows name files (an ``imagefolder``); else table and row."""
+        pictures = self.rows.select_columns([self.column]).with_format("arrow")[:][self.column]
+        if pc.struct_field(pictures, "bytes").null_count < len(pictures):
+            return [item.path for item in self.items]
+        files = pc.struct_field(pictures, "path").to_pylist()
+        return [file or item.path for file, item in zip(files, self.items, strict=True)]
+
     def open(self, row: int) -> Image.Image:
+        """Decode the picture of ``row``. Raises ValueError where it has none, and what Pillow raises."""
         image = self.rows[row][self.column]
         if image is None or (image["bytes"] is None and not image["path"]):
             raise ValueError("no picture in this row")
         return decode(image["bytes"] if image["bytes"] is not None else Path(image["path"]))
 
     def signature(self, row: int) -> str:
+        """The row and what marks the table's content (its fingerprint, or the file's size and time of change)."""
         return f"{self.mark}#{row}"
 
 
 def parquet(path: Path) -> EmbeddingSource | TableSource:
     """A Parquet file with ``embedding`` (and where known ``id``, ``path``, ``label``), or with pictures in ``image``.
+
+    A relative ``path`` is looked for below the file's own folder, then below the working directory; one that is
+    neither stays as it is.
 
     Raises:
         UsageError: neither column.
@@ -70,9 +92,11 @@ def parquet(path: Path) -> EmbeddingSource | TableSource:
         raise UsageError(f"{path} has neither an `embedding` nor an `image` column (it has {', '.join(names)})")
     from datasets import load_dataset
 
-    rows = _loaded(str(path), lambda: load_dataset("parquet", data_files=str(path.resolve()), split="train"))
+    from neglabel.pipeline.image_hub import loaded
+
+    rows = loaded(str(path), lambda: load_dataset("parquet", data_files=str(path.resolve()), split="train"))
     stat = os.stat(path)
-    return _table(str(path), rows, f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}")
+    return table(str(path), rows, str(path.absolute()), f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}")
 
 
 def _items_of(path: Path, file: pq.ParquetFile) -> list[Item]:
@@ -80,11 +104,19 @@ def _items_of(path: Path, file: pq.ParquetFile) -> list[Item]:
     table = file.read(columns=there)
     n = file.metadata.num_rows
     values = {name: table[name].to_pylist() for name in there}
-    paths = [str(v or "") for v in values.get("path", [""] * n)]
+    paths = [_opens(str(v or ""), path.absolute().parent) for v in values.get("path", [""] * n)]
     ids = [str(v) if v is not None else str(i) for i, v in enumerate(values.get("id", [None] * n))]
     if "label" in there and not _is_label(table.schema.field("label").type):
         raise UsageError(f"{path}: `label` is {table.schema.field('label').type}; it holds class names or indices")
-    return [Item(*row) for row in zip(ids, paths, map(_known, values.get("label", [None] * n)), strict=True)]
+    return [Item(*row) for row in zip(ids, paths, map(known_label, values.get("label", [None] * n)), strict=True)]
+
+
+def _opens(path: str, folder: Path) -> str:
+    """``path`` made absolute where a file is there."""
+    if not path or path.startswith(HF) or os.path.isabs(path):
+        return path
+    places = (folder / path, Path(path).absolute())
+    return next((str(place) for place in places if os.path.exists(place)), path)
 
 
 def _is_label(kind: pa.DataType) -> bool:
@@ -93,81 +125,16 @@ def _is_label(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _known(label: Any) -> str | int | None:
-    """A negative index or an empty name means unknown."""
-    if isinstance(label, int):
-        return label if label >= 0 else None
-    return label or None
+def table(spec: str, rows: Any, place: str, mark: str | None = None) -> TableSource:
+    """A data set with an image column → a source.
 
-
-def hugging_face(spec: str) -> TableSource:
-    """``hf:NAME[:CONFIG][@SPLIT]`` or ``hf:imagefolder:DIR[@SPLIT]`` through ``datasets``.
-
-    A folder written by ``save_to_disk`` may stand for NAME. The image column is found by its type, the label is the
-    column ``label`` or the only one that is a ``ClassLabel``.
+    Args:
+        place: what opens it again; row i is ``place#i``.
+        mark: what changes when its pictures do; None takes the library's fingerprint.
 
     Raises:
-        UsageError: an unknown data set or split, several splits and none named, no image column.
-        NeglabelError: the hub can't be reached, or the data set can't be read.
+        UsageError: no image column, or no rows.
     """
-    import datasets
-
-    name, at, split = spec.removeprefix(HF).rpartition("@")
-    if not at or "/" in split:  # an @ in a folder's name
-        name, split = spec.removeprefix(HF), ""
-    name, _, rest = name.partition(":")
-    if not name or (name == "imagefolder" and not rest):
-        raise UsageError(f"{spec!r} names no data set; write hf:NAME[:CONFIG][@SPLIT] or hf:imagefolder:DIR[@SPLIT]")
-    where = {"data_dir": rest} if name == "imagefolder" else {}
-    config = rest if rest and not where else None
-    if where and not Path(rest).is_dir():
-        raise UsageError(f"{spec}: the folder {rest} does not exist")
-    saved = Path(name).is_dir() and any((Path(name) / f).exists() for f in ("state.json", "dataset_dict.json"))
-    if saved:
-        there = _loaded(spec, lambda: datasets.load_from_disk(name))
-        if isinstance(there, datasets.DatasetDict):
-            there = there[_split(spec, split, list(there))]
-        return _table(spec, there, f"{spec}\t{there._fingerprint}")
-    splits = _loaded(spec, lambda: datasets.get_dataset_split_names(name, config, **where))
-    chosen = _split(spec, split, splits)
-    rows = _loaded(spec, lambda: datasets.load_dataset(name, config, split=chosen, **where))
-    return _table(spec, rows, f"{spec}\t{rows._fingerprint}")
-
-
-def _split(spec: str, asked: str, there: list[str]) -> str:
-    if asked in there:
-        return asked
-    if not asked and len(there) == 1:
-        return there[0]
-    what = f"has no split {asked!r}" if asked else "has several splits"
-    raise UsageError(f"{spec} {what}; write hf:…@SPLIT with one of {', '.join(there)}")
-
-
-def _loaded(spec: str, load: Callable[[], Any]) -> Any:
-    """Run ``load`` and say in one sentence what went wrong; its own messages name addresses and stack upon stack."""
-    import datasets
-
-    bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        return load()
-    except datasets.exceptions.DatasetNotFoundError:
-        raise UsageError(f"{spec}: there is no such data set (or it needs an account); check the name") from None
-    except datasets.data_files.EmptyDatasetError:
-        raise UsageError(f"{spec} holds no image files") from None
-    except ConnectionError:
-        raise NeglabelError(
-            f"{spec}: the Hugging Face hub can't be reached; download the pictures and name their folder instead"
-        ) from None
-    except Exception as error:
-        first = (str(error).splitlines() or [""])[0][:200]
-        raise NeglabelError(f"{spec} can't be read by `datasets`: {type(error).__name__}: {first}") from None
-    finally:
-        if not bars:
-            datasets.enable_progress_bars()
-
-
-def _table(spec: str, rows: Any, mark: str) -> TableSource:
     import datasets
 
     kinds = dict(rows.features)
@@ -177,12 +144,18 @@ def _table(spec: str, rows: Any, mark: str) -> TableSource:
         raise UsageError(f"{spec} has no image column (it has {', '.join(kinds) or 'none'})")
     if not len(rows):
         raise UsageError(f"{spec} has no rows; name another split")
+    items = [Item(str(row), f"{place}#{row}", label) for row, label in enumerate(_labels(rows, kinds))]
+    undecoded = rows.cast_column(column, datasets.Image(decode=False))
+    return TableSource(spec, items, undecoded, column, mark or f"{place}\t{rows._fingerprint}")
+
+
+def _labels(rows: Any, kinds: dict[str, Any]) -> list[str | int | None]:
+    import datasets
+
     classes = [name for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)]
     label = "label" if "label" in kinds else classes[0] if len(classes) == 1 else None
     labels: list[Any] = list(rows[label]) if label else [None] * len(rows)
     names = kinds[label].names if label in classes else None
     if label and not names and not isinstance(next((v for v in labels if v is not None), ""), (int, str)):
         labels = [None] * len(rows)
-    known = [names[v] if names and v is not None and v >= 0 else _known(v) for v in labels]
-    items = [Item(str(row), f"{spec}#{row}", v) for row, v in enumerate(known)]
-    return TableSource(spec, items, rows.cast_column(column, datasets.Image(decode=False)), column, mark)
+    return [names[v] if names and v is not None and v >= 0 else known_label(v) for v in labels]

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
@@ -41,7 +41,8 @@ HF = "hf:"
 
 
 class Item(NamedTuple):
-    """One picture: its name in the source, where it opens again, its label (a name, a class index, None: unknown)."""
+    """One picture: its name in the source, where it opens again from anywhere (an absolute path; see
+    :func:`open_path`), its label (a name, a class index, None: unknown)."""
 
     id: str
     path: str
@@ -49,14 +50,26 @@ class Item(NamedTuple):
 
 
 class Source(Protocol):
-    """Pictures in a fixed order. ``embeddings``: the Parquet file that holds vectors instead of pictures, or None."""
+    """Pictures in a fixed order."""
 
     @property
-    def spec(self) -> str: ...
+    def spec(self) -> str:
+        """As the user wrote it."""
+        ...
+
     @property
-    def items(self) -> Sequence[Item]: ...
+    def items(self) -> Sequence[Item]:
+        """Every picture, in order; a row is an index into this."""
+        ...
+
     @property
-    def embeddings(self) -> Path | None: ...
+    def embeddings(self) -> Path | None:
+        """The Parquet file that holds vectors instead of pictures; None where there is something to decode."""
+        ...
+
+    def places(self) -> Sequence[str]:
+        """Where each picture lies: the file, or table and row; two sources that name one place share that picture."""
+        ...
 
     def open(self, row: int) -> Image.Image:
         """Decode picture ``row`` wholly, in its file's mode. Raises whatever is wrong with it."""
@@ -74,10 +87,10 @@ def open_images(spec: str) -> Source:
         UsageError: nothing there, no pictures, a malformed list, an unknown data set or split.
         NeglabelError: a file or data set that can't be read.
     """
-    from neglabel.pipeline import image_sources, image_tables
+    from neglabel.pipeline import image_datasets, image_sources, image_tables
 
     if spec.startswith(HF):
-        return image_tables.hugging_face(spec)
+        return image_datasets.hugging_face(spec)
     path = Path(spec)
     name, at, root = spec.rpartition("@")
     if at and not path.exists() and name.lower().endswith(".txt"):
@@ -94,13 +107,11 @@ def open_images(spec: str) -> Source:
     return image_sources.single(path)
 
 
-def resolved(spec: str) -> str:
-    """The same string for the same pictures, however the spec is written."""
-    if spec.startswith(HF):
-        return spec
-    path = Path(spec)
-    name, at, _ = spec.rpartition("@")
-    return str(Path(name).resolve() if at and not path.exists() and name.lower().endswith(".txt") else path.resolve())
+def known_label(label: Any) -> str | int | None:
+    """A table's label; a negative index or an empty name means unknown."""
+    if isinstance(label, int):
+        return label if label >= 0 else None
+    return label or None
 
 
 def decode(file: Path | bytes) -> Image.Image:

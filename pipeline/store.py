@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,19 +43,24 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None 
     with replacing(path) as temporary:
         # Embeddings are noise to a dictionary or a compressor: encoding them costs time and saves nothing.
         words = [name for name in table.column_names if not name.endswith("embedding")]
-        pq.write_table(table, temporary, row_group_size=ROW_GROUP, use_dictionary=words, compression="zstd")
+        pq.write_table(
+            table, temporary, row_group_size=ROW_GROUP, use_dictionary=words, compression="zstd",
+            write_page_checksum=True,
+        )  # fmt: skip
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file."""
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; name a Parquet file") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; name a Parquet file") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise NeglabelError(f"{path} is not a whole Parquet file ({_first_line(error)}); write it again") from None
+        raise NeglabelError(
+            f"{path} is not a whole Parquet file ({_first_line(error)}); run the stage that wrote it again"
+        ) from None
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -101,14 +107,25 @@ def stream(path: Path, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP)
     """
     require_columns(path, ["embedding", *columns])
     start = 0
+    batches = open_parquet(path).iter_batches(batch_size=batch_rows, columns=["embedding", *columns])
+    while True:
+        with reading(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        embedding = _matrix(batch.column("embedding"), path, start)
+        yield Block(pa.table(batch).drop_columns(["embedding"]), embedding, start)
+        start += batch.num_rows
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What Arrow raises on a damaged file → one sentence."""
     try:
-        for batch in open_parquet(path).iter_batches(batch_size=batch_rows, columns=["embedding", *columns]):
-            embedding = _matrix(batch.column("embedding"), path, start)
-            yield Block(pa.table(batch).drop_columns(["embedding"]), embedding, start)
-            start += batch.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise NeglabelError(
-            f"{path} is damaged near row {start + 1:,} ({_first_line(error)}); write it again"
+            f"{path} is damaged ({_first_line(error)}); run the stage that wrote it again, or get it again"
         ) from None
 
 
