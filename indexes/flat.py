@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 #: Vectors a block: 4,096 × 512 float32 is 8 MB, which stays near the processor while a block of pictures passes.
 BLOCK_VECTORS = 4_096
-#: Similarities that may be held at once (float32 here, float64 in the scores): 32 MB and 64 MB of a few arrays each.
+#: Similarities that may be held at once: 16 MB in float32 (here), 32 MB in float64 (a few such arrays in the scores).
 BLOCK_VALUES = 1 << 22
 
 

@@ -18,6 +18,7 @@ from neglabel.corpora.text import normalise
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
+from neglabel.pipeline.shards import records_of
 
 TEXT_COLUMNS = ("text", "pos", "language", "source", "key")
 
@@ -97,7 +98,7 @@ def open_stores(paths: Sequence[Path]) -> Stores:
 
 
 def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
-    for record in manifest["shards"]:
+    for record in records_of(manifest, folder / "manifest.json"):
         if not record["rows"]:
             continue
         path = folder / record["file"]

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from neglabel import NeglabelError, UsageError
+from neglabel import UsageError
 from neglabel.corpora import check_corpus, rows_expected
 from neglabel.pipeline import config
 from neglabel.pipeline.files import claim_folder, read_json, versions, write_json, write_text
@@ -19,7 +19,7 @@ from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.settings import EncodeSettings
-from neglabel.pipeline.shards import ShardRecord, encode_shard, flaw
+from neglabel.pipeline.shards import ShardRecord, encode_shard, flaw, records_of
 from neglabel.pipeline.text_encoder import TextEncoder
 
 FORMAT = "neglabel-candidates"
@@ -122,7 +122,7 @@ def _work(
         _save(settings.out, manifest)
     if number + 1 < len(records):
         raise UsageError(f"--out {settings.out}: the corpus has fewer words than when encoded; name a new folder")
-    if not manifest["complete"]:
+    if not manifest.get("complete"):
         manifest["complete"] = True
         _save(settings.out, manifest)
 
@@ -150,9 +150,7 @@ def _open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dic
                 f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
                 "give the same settings to continue it, or name a new folder"
             )
-    if not isinstance(manifest.get("shards"), list):
-        raise NeglabelError(f"{path} is damaged (no list of shards); name a new folder")
-    return manifest
+    return {**manifest, "shards": records_of(manifest, path)}
 
 
 def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

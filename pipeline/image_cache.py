@@ -1,8 +1,8 @@
 """Image embeddings kept on disk, so that other negatives or labels cost no forward pass.
 
 One Parquet file a run of consecutive pictures, named by a digest of the model, its preprocessing and the pictures'
-names, sizes and times of change: whatever changes, the old file is simply not found. An interrupted run keeps what it
-finished. Pictures that could not be decoded are not kept, so they are tried again.
+names, sizes and times of change: whatever changes, the old file is simply not found. An interrupted run keeps every
+picture that it finished. Pictures that could not be decoded are not kept, so they are tried again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neglabel import UsageError
+from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
 from neglabel.pipeline.files import replacing
 from neglabel.pipeline.images import Source, fingerprint
@@ -36,6 +37,8 @@ class ImageCache:
 
     Args:
         identity: the model's identity; one without a checkpoint's hash is not cached (random weights differ each time).
+
+    ``hits`` and ``misses`` count the pictures found here and those that were not.
 
     Raises:
         UsageError: ``folder`` can't be created.
@@ -62,29 +65,37 @@ class ImageCache:
             yield from self._chunk(source, range(start, min(start + CHUNK, len(source.items))))
 
     def _chunk(self, source: Source, rows: range) -> Iterator[Encoded]:
-        from neglabel.pipeline.image_encoder import Encoded
-
         name = hashlib.sha256(f"{self.key}\n{fingerprint(source, rows)}".encode()).hexdigest()
         path = self.folder / f"images-{name[:32]}.parquet"
         kept = self._read(path, len(rows))
         missing = [row for row in rows if row - rows.start not in kept]
         self.hits += len(kept)
         self.misses += len(missing)
-        failures: list[tuple[int, str]] = []
         fresh: dict[int, Any] = {}
-        if kept:
-            for batch in self.encoder.stream(source, missing):
+        try:
+            yield from self._encoded(source, rows, kept, fresh, missing)
+        except BaseException:  # Ctrl-C, a consumer that stops, a model that fails: what is encoded stays
+            with suppress(NeglabelError):
+                _write(path, {**kept, **fresh}, bool(fresh))
+            raise
+        _write(path, {**kept, **fresh}, bool(fresh))
+
+    def _encoded(
+        self, source: Source, rows: range, kept: Mapping[int, Any], fresh: dict[int, Any], missing: Sequence[int]
+    ) -> Iterator[Encoded]:
+        """A chunk's blocks; ``fresh`` gathers what was encoded for them."""
+        from neglabel.pipeline.image_encoder import Encoded
+
+        failures: list[tuple[int, str]] = []
+        with closing(self.encoder.stream(source, missing)) as batches:
+            for batch in batches:
                 fresh.update(zip((row - rows.start for row in batch.rows), batch.embedding, strict=True))
                 failures.extend(batch.failures)
+                if not kept:
+                    yield batch
+        if kept:
             both = dict(sorted({**kept, **fresh}.items()))
             yield Encoded([rows.start + i for i in both], np.stack(list(both.values())), failures)
-        else:
-            both = fresh
-            for batch in self.encoder.stream(source, missing):
-                fresh.update(zip((row - rows.start for row in batch.rows), batch.embedding, strict=True))
-                yield batch
-        if fresh:
-            _write(path, list(both), np.stack(list(both.values())))
 
     def _read(self, path: Path, count: int) -> dict[int, Any]:
         """Offset in the chunk → embedding; empty where there is no file, or a damaged one (which is written anew)."""
@@ -105,7 +116,12 @@ class ImageCache:
         return dict(zip(offsets, embedding, strict=True))
 
 
-def _write(path: Path, offsets: Sequence[int], embedding: Any) -> None:
-    table = pa.table({"offset": pa.array(offsets, pa.int32()), "embedding": store.embedding_array(embedding)})
+def _write(path: Path, embeddings: Mapping[int, Any], changed: bool) -> None:
+    """Write what a chunk has by now, where that is more than before."""
+    if not changed:
+        return
+    offsets = sorted(embeddings)
+    column = store.embedding_array(np.stack([embeddings[offset] for offset in offsets]))
+    table = pa.table({"offset": pa.array(offsets, pa.int32()), "embedding": column})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)

@@ -29,13 +29,17 @@ class _Named(NamedTuple):
         return f"{HF}{text}@{split}" if split else f"{HF}{text}"
 
 
+def _is_folder(name: str) -> bool:
+    return bool(name) and Path(name).is_dir()
+
+
 def _parse(spec: str) -> _Named:
     text = spec.removeprefix(HF)
     head, at, split = text.rpartition("@")
     # Folders may have @ and colons in their names.
-    if not at or "/" in split or Path(text.removeprefix("imagefolder:")).is_dir():
+    if not at or "/" in split or _is_folder(text.removeprefix("imagefolder:")):
         head, split = text, ""
-    if Path(head).is_dir():
+    if _is_folder(head):
         return _Named(head, "", "", split)
     name, _, rest = head.partition(":")
     if not name or (name == "imagefolder" and not rest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -66,6 +66,7 @@ class ImageEncoder:
 
     @classmethod
     def of(cls, loaded: LoadedModel, batch_size: int = 64, workers: int = 2) -> ImageEncoder:
+        """The image tower of what ``load_model`` gave, with its own preprocessing and device."""
         return cls(loaded.model, loaded.preprocess, loaded.device, batch_size, workers)
 
     @property
@@ -89,14 +90,16 @@ class ImageEncoder:
             found.append(batch.embedding)
         return np.concatenate(found) if found else np.empty((0, self._dimension()), dtype=np.float32)
 
-    def stream(self, source: Source, rows: Iterable[int]) -> Iterator[Encoded]:
+    def stream(self, source: Source, rows: Iterable[int]) -> Generator[Encoded, None, None]:
         """Batches of ``rows`` of ``source``, in order; what can't be decoded is in ``failures``."""
         return self._batches(((row, row) for row in rows), lambda row: self.preprocess(source.open(row)))
 
     def _pixels(self, image: Image.Image | str | Path) -> Any:
         return self.preprocess(image if isinstance(image, Image.Image) else decode(Path(image)))
 
-    def _batches(self, items: Iterable[tuple[int, Any]], load: Callable[[Any], Any]) -> Iterator[Encoded]:
+    def _batches(
+        self, items: Iterable[tuple[int, Any]], load: Callable[[Any], Any]
+    ) -> Generator[Encoded, None, None]:
         """Keep ``BATCHES_AHEAD`` batches in flight; memory is that many batches of pixels, whatever the source."""
         pending: deque[tuple[int, Future[Any]]] = deque()
         waiting = iter(items)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
+from neglabel.pipeline.files import VERSION
+from neglabel.pipeline.labels import is_parquet, read_lines
 from neglabel.pipeline.prompts import check_template
 
 if TYPE_CHECKING:
@@ -55,15 +57,11 @@ class Negatives:
         return tuple((self.metadata.get("labels") or {}).get("prompts") or ())
 
 
-def is_parquet(path: Path) -> bool:
-    return path.suffix.lower() == ".parquet"
-
-
 def negatives_metadata(path: Path) -> dict[str, Any]:
     """What ``mine`` wrote into ``path``; empty for a plain list or Parquet from elsewhere. Cheap.
 
     Raises:
-        UsageError: no such file, or a file of another stage.
+        UsageError: no such file, or a file of another stage or of a newer neglabel.
         NeglabelError: not a whole Parquet file.
     """
     if not path.is_file():
@@ -74,6 +72,9 @@ def negatives_metadata(path: Path) -> dict[str, Any]:
     metadata = store.read_metadata(path)
     if metadata and metadata.get("format") != FORMAT:
         raise UsageError(f"{path} is a {metadata.get('format')} file, not negatives; name the file that `mine` wrote")
+    version = metadata.get("version", VERSION)
+    if not isinstance(version, int) or version > VERSION:
+        raise UsageError(f"{path} was made by a newer neglabel (version {version}); update neglabel")
     return metadata
 
 
@@ -94,6 +95,8 @@ def load_negatives(path: Path, prompt: str, encoder: Callable[[], TextEncoder] |
 
 def _mined(path: Path, metadata: Mapping[str, Any]) -> Negatives:
     blocks = [store.unit(block.embedding) for block in store.stream(path)]
+    if len(found := {block.shape[1] for block in blocks}) > 1:
+        raise NeglabelError(f"{path}: embeddings of differing length {sorted(found)[:3]}; use one model for all")
     rest = [name for name in store.open_parquet(path).schema_arrow.names if name != "embedding"]
     table = pq.read_table(path, columns=rest)
     texts = tuple(text or "" for text in table["text"].to_pylist())
@@ -105,13 +108,9 @@ def _mined(path: Path, metadata: Mapping[str, Any]) -> Negatives:
 
 def _listed(path: Path, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
     check_template(prompt, f"--negatives-prompt {prompt}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"negatives {path} is not UTF-8 text (byte {error.start:,}); give one word a line") from None
-    except OSError as error:
-        raise NeglabelError(f"negatives {path} can't be read: {error.strerror}") from None
-    texts = tuple(line.strip() for line in lines if line.strip())
+    # No words at all is a choice (scores without evidence), while anything that isn't words is refused by read_lines.
+    empty = not path.read_bytes().decode("utf-8-sig", errors="replace").strip()
+    texts = () if empty else tuple(read_lines(path, "negatives"))
     table = pa.table({"rank": pa.array(range(len(texts)), pa.int32()), "text": pa.array(texts, pa.string())})
     if not texts:
         return Negatives(path, texts, np.empty((0, 0), np.float32), table)

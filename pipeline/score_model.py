@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neglabel import UsageError
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import ScoreSettings
@@ -25,10 +26,15 @@ class ModelOnDemand:
 
     Args:
         mined: identity of the negatives' model; None where unknown.
+        foreign: a file of embeddings that doesn't say its model, if any. Beside one nothing is encoded by a default
+            model, whose embeddings may well have another meaning.
     """
 
-    def __init__(self, settings: ScoreSettings, mined: Mapping[str, Any] | None, reporter: Reporter) -> None:
+    def __init__(
+        self, settings: ScoreSettings, mined: Mapping[str, Any] | None, foreign: str | None, reporter: Reporter
+    ) -> None:
         self.settings, self.mined, self.reporter = settings, mined, reporter
+        self.foreign = None if settings.model or mined else foreign
         self.name = settings.model or str((mined or {}).get("model") or DEFAULT)
         self._loaded: LoadedModel | None = None
 
@@ -60,15 +66,35 @@ class ModelOnDemand:
             return "no model needed (embeddings are given), cpu"
         return f"{self.name} on {self.device}, {self._loaded.precision}"
 
-    def text(self) -> TextEncoder:
+    @property
+    def text(self) -> Callable[[], TextEncoder] | None:
+        """Loads the text encoder; None where nothing says which model that is."""
+        return None if self.foreign else self._text
+
+    def _text(self) -> TextEncoder:
         from neglabel.pipeline.text_encoder import TextEncoder
 
         return TextEncoder.of(self.loaded)
 
-    def prepare(self, pictures: bool) -> None:
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raises UsageError where pictures are to be encoded and nothing says by which model."""
+        wanted = [source.spec for source in sources if source.embeddings is None]
+        if wanted and self.foreign:
+            raise UsageError(
+                f"pictures {wanted[0]} have to be encoded and nothing says which model made the embeddings of "
+                f"{self.foreign}; give --model"
+            )
+
+    def prepare(self, sources: Sequence[Source]) -> None:
         """Load what pictures need: weights or a cache folder that fail should do so before anything is written."""
-        if pictures:
+        if any(source.embeddings is None for source in sources):
             _ = self._encoder if self.settings.cache is None else self._cache
+
+    @property
+    def cached(self) -> tuple[int, int] | None:
+        """Of how many pictures the cache gave how many (found, all); None where no cache was used."""
+        cache: ImageCache | None = self.__dict__.get("_cache")
+        return None if cache is None or not cache.usable else (cache.hits, cache.hits + cache.misses)
 
     @cached_property
     def _encoder(self) -> ImageEncoder:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from neglabel import UsageError
-from neglabel.pipeline.images import HF, Source, open_images, resolved
+from neglabel.pipeline.images import HF, Source, open_images
 from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.scores import SCORES, spec_of
 from neglabel.pipeline.settings import ScoreSettings
@@ -55,8 +56,8 @@ def data_sets(settings: ScoreSettings) -> list[DataSet]:
     """List the pictures of every data set asked for: ID, then OOD, then unknown.
 
     Raises:
-        UsageError: none asked for, a name missing, unfit for a file or given twice, ID and OOD the same pictures, or
-            pictures that are not there.
+        UsageError: none asked for, a name missing, unfit for a file or given twice, a picture that is both ID and OOD,
+            or pictures that are not there.
         NeglabelError: pictures that can't be listed.
     """
     asked: list[tuple[str, Role, str]] = []
@@ -82,17 +83,19 @@ def data_sets(settings: ScoreSettings) -> list[DataSet]:
     if not asked:
         raise UsageError("no pictures: give --id, --ood or --images NAME=IMAGES")
     _apart(asked)
-    return [DataSet(name, role, open_images(spec)) for name, role, spec in asked]
+    sets = [DataSet(name, role, open_images(spec)) for name, role, spec in asked]
+    _share_nothing(sets)
+    return sets
 
 
 def _apart(asked: list[tuple[str, Role, str]]) -> None:
-    """ID and OOD must not share pictures: not the same place, and not one inside the other."""
+    """ID and OOD must not be the same place, nor one inside the other; cheap, before anything is listed."""
     for id_name, id_role, id_spec in asked:
         for ood_name, ood_role, ood_spec in asked:
             if (id_role, ood_role) != ("id", "ood"):
                 continue
             what = f"--id {id_name}={id_spec} and --ood {ood_name}={ood_spec}"
-            inside, outside = resolved(id_spec), resolved(ood_spec)
+            inside, outside = _place(id_spec), _place(ood_spec)
             if inside == outside:
                 raise UsageError(f"{what} are the same pictures; name different ones")
             if id_spec.startswith(HF) or ood_spec.startswith(HF):
@@ -101,3 +104,38 @@ def _apart(asked: list[tuple[str, Role, str]]) -> None:
                 raise UsageError(f"{what}: the second lies inside the first; keep them in separate folders")
             if Path(outside) in Path(inside).parents and Path(inside).is_dir() and Path(outside).is_dir():
                 raise UsageError(f"{what}: the first lies inside the second; keep them in separate folders")
+
+
+def _place(spec: str) -> str:
+    """The same string for the same file or folder, however the spec is written."""
+    if spec.startswith(HF):
+        return spec
+    path = Path(spec)
+    name, at, _ = spec.rpartition("@")
+    return str(Path(name).resolve() if at and not path.exists() and name.lower().endswith(".txt") else path.resolve())
+
+
+def _share_nothing(sets: Sequence[DataSet]) -> None:
+    """No picture may be ID and OOD, by whatever way the two name it (links, lists, ``imagefolder``)."""
+    folders: dict[str, str] = {}
+
+    def real(place: str) -> str:
+        # A folder of pictures is resolved once, not once a picture.
+        folder, name = os.path.split(place)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        path = os.path.join(folders[folder], name)
+        return os.path.realpath(path) if os.path.islink(path) else path
+
+    owners: dict[str, DataSet] = {}
+    oods = [data for data in sets if data.role == "ood"]
+    for data in sets if oods else ():
+        if data.role == "id":
+            owners.update((real(place), data) for place in data.source.places())
+    for ood in oods if owners else ():
+        for place in ood.source.places():
+            if (owner := owners.get(real(place))) is not None:
+                raise UsageError(
+                    f"--id {owner.name}={owner.source.spec} and --ood {ood.name}={ood.source.spec} both hold {place}; "
+                    "keep ID and OOD pictures apart"
+                )

@@ -128,4 +128,11 @@ class ClassNames:
             return ""
         if isinstance(label, int):
             return self.names[label] if role == "id" and label < len(self.names) else str(label)
-        return self.spelled.get(label) or self.spelled.get(normalise(label), label) if role == "id" else label
+        if role != "id":
+            return label
+        return self.spelled.get(label) or self.spelled.get(normalise(label)) or self._numbered(label.strip())
+
+    def _numbered(self, label: str) -> str:
+        """Digits that are no name are a class index, as in :func:`neglabel.pipeline.metrics.known_labels`."""
+        index = int(label) if label.isdecimal() and len(label) < 10 else len(self.names)
+        return self.names[index] if index < len(self.names) else label

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from neglabel import NeglabelError
 from neglabel.pipeline import store
-from neglabel.pipeline.files import replacing
+from neglabel.pipeline.files import claim_folder, replacing
 from neglabel.pipeline.images import Item, Source
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_model import ModelOnDemand
@@ -39,6 +40,26 @@ class _Tally:
     unmatched: int = 0
 
 
+@contextmanager
+def claimed(folder: Path, kind: str) -> Iterator[None]:
+    """Make ``folder`` ours; where the block fails with no data set finished, a folder that was not ours is as before.
+
+    Raises UsageError where it holds something else.
+    """
+    new = not (folder / "manifest.json").exists()
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        claim_folder(folder, kind)
+        yield
+    except BaseException:  # Ctrl-C as well
+        with suppress(OSError):
+            if new and not any(folder.glob("scores-*.parquet")):
+                (folder / "manifest.json").unlink(missing_ok=True)
+                for place in made:
+                    place.rmdir()
+        raise
+
+
 def score_set(
     data: DataSet, scorer: Scorer, model: ModelOnDemand, settings: ScoreSettings, reporter: Reporter
 ) -> tuple[dict[str, Any], list[Unreadable]]:
@@ -54,8 +75,14 @@ def score_set(
     known = set(scorer.names)
     path = settings.out / f"scores-{data.name}.parquet"
     total = len(data.source.items)
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema(list(scorer.temperatures))) as writer:
-        for block in reporter.track(_blocks(data.source, model), f"score {data.name}", total, "pictures"):
+    columns = schema(list(scorer.temperatures))
+    # Closed here and now, so that the cache keeps what was encoded, whatever ends this.
+    with (
+        closing(_blocks(data.source, model)) as blocks,
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, columns) as writer,
+    ):
+        for block in reporter.track(blocks, f"score {data.name}", total, "pictures"):
             for row, why in block.failures:
                 failures.append(_failure(data, data.source.items[row], why, settings.strict))
             items = [data.source.items[row] for row in block.rows]
@@ -90,7 +117,7 @@ class _Given:
         return len(self.rows)
 
 
-def _blocks(source: Source, model: ModelOnDemand) -> Iterator[Any]:
+def _blocks(source: Source, model: ModelOnDemand) -> Generator[Any, None, None]:
     if source.embeddings is None:
         yield from model.pictures(source)
         return
@@ -103,13 +130,16 @@ def _result(data: DataSet, tally: _Tally, failures: Sequence[Unreadable], report
     if failures:
         first = failures[0]
         reporter.warn(
-            f"{data.name}: {len(failures)} of {len(data.source.items)} pictures can't be decoded "
-            f"(first: {first.item.id}: {first.reason}); all are in unreadable.parquet"
+            f"{data.name}: {len(failures):,} of {len(data.source.items):,} "
+            f"picture{'s' * (len(data.source.items) != 1)} can't be decoded (first: {first.item.id}: {first.reason}); "
+            "every one is in unreadable.parquet"
         )
     if data.role == "id" and tally.unmatched:
+        one = tally.unmatched == 1
         reporter.warn(
-            f"{data.name}: {tally.unmatched} of {tally.labelled} labelled pictures have a label that is no ID label; "
-            "they count as misclassified"
+            f"{data.name}: {tally.unmatched:,} of {tally.labelled:,} labelled picture{'s' * (tally.labelled != 1)} "
+            f"{'has' if one else 'have'} a label that is no ID label; {'it is' if one else 'they are'} not in the "
+            "accuracy, since a class that is unknown can't be judged"
         )
     mean = tally.share / tally.rows if tally.rows else float("nan")
     return {

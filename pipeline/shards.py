@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from neglabel import NeglabelError
 from neglabel.corpora.candidate import Candidate, Rejection
@@ -29,6 +31,22 @@ class ShardRecord(TypedDict):
     rejected_rows: int
     rejected_sha256: str
     counts: dict[str, Any]
+
+
+_RECORDS = TypeAdapter(list[ShardRecord])
+
+
+def records_of(manifest: Mapping[str, Any], path: Path) -> list[ShardRecord]:
+    """The shards of a store's manifest, checked. Raises NeglabelError where they are no such list."""
+    try:
+        records = _RECORDS.validate_python(manifest.get("shards"))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise NeglabelError(f"{path} is damaged (shards.{where}); encode into a new folder") from None
+    for record in records:
+        if any(Path(name).name != name for name in (record["file"], record["rejected_file"])):
+            raise NeglabelError(f"{path} is damaged: it names {record['file']!r}; encode into a new folder")
+    return records
 
 
 def encode_shard(

@@ -57,7 +57,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise UsageError(f"{path} does not exist; name a Parquet file") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; name a Parquet file") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise NeglabelError(
             f"{path} is not a whole Parquet file ({_first_line(error)}); run the stage that wrote it again"
         ) from None

@@ -78,6 +78,7 @@ def compute(
 
     Raises:
         UsageError: an unknown score.
+        ValueError: K = 0, or a temperature that is not above 0.
     """
     spec = spec_of(name)
     return spec.function(positive, negative, spec.temperature if temperature is None else temperature, groups)

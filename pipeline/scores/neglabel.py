@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import UsageError
-from neglabel.pipeline.scores.stable import Floats, log_sigmoid, logsumexp
+from neglabel.pipeline.scores.stable import Floats, check, log_sigmoid, logsumexp
 
 Groups = NDArray[np.int64]
+#: n_g of the paper.
+N_GROUPS = 100
 
 
 def neglabel(
@@ -43,7 +45,11 @@ def neglabel(
 
     Returns:
         score (n,) in [0, 1] and logit (n,), float64. With no negatives there is no evidence: both are NaN.
+
+    Raises:
+        ValueError: K = 0, or a temperature that is not above 0.
     """
+    check(positive, temperature)
     n = len(positive)
     if negative.shape[1] == 0 or (groups is not None and groups.size == 0):
         return np.full(n, np.nan), np.full(n, np.nan)
@@ -81,8 +87,8 @@ def group_negatives(
     """
     if n_groups > count:
         raise UsageError(
-            f"--groups {n_groups:,} is more than the {count:,} negative labels there are; "
-            "use --groups 1 to score all of them together"
+            f"--groups {n_groups} (in a run file: [score] groups) is more than the {count:,} negative "
+            f"label{'s there are' if count != 1 else ' there is'}; use --groups 1 to score all of them together"
         )
     size = count // n_groups
     used = size * n_groups

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neglabel.pipeline.scores.stable import Floats, logsumexp
+from neglabel.pipeline.scores.stable import Floats, check, logsumexp
 
 
 def mcm(positive: NDArray[np.floating[Any]], temperature: float = 1.0) -> tuple[Floats, Floats]:
@@ -27,7 +27,11 @@ def mcm(positive: NDArray[np.floating[Any]], temperature: float = 1.0) -> tuple[
 
     Returns:
         score (n,) in [1/K, 1] and logit (n,), float64. With one label its share is all there is: 1 and +inf.
+
+    Raises:
+        ValueError: K = 0, or a temperature that is not above 0.
     """
+    check(positive, temperature)
     scaled = np.divide(positive, temperature, dtype=np.float64)
     if scaled.shape[1] == 1:
         return np.ones(len(scaled)), np.full(len(scaled), np.inf)

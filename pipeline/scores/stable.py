@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def check(positive: NDArray[np.floating[Any]], temperature: float) -> None:
+    """Raises ValueError where there is no ID label (K = 0) or ``temperature`` is not a finite number above 0."""
+    if positive.shape[1] == 0:
+        raise ValueError("no ID labels: `positive` has no columns; give cosines to at least one ID label")
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature {temperature} is not a finite number above 0")
+
+
 def logsumexp(values: NDArray[np.floating[Any]]) -> Floats:
     """log Σ exp over the last axis: (…, m) → (…,) float64; −inf where m = 0.
 
