@@ -19,7 +19,7 @@ from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
 
-TEXT_COLUMNS = ("text", "pos", "language", "source", "key")
+TEXT_COLUMNS = ("text", "pos", "language", "source", "key", "gloss")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from neglabel import UsageError
 from neglabel.corpora import Candidate, Rejection, Spec, open_corpus
 from neglabel.corpora.dedupe import Deduplicator, Mode
 
+_GLOSS = Candidate._fields.index("gloss")
+
 
 @dataclass
 class ShardPlan:
@@ -21,9 +23,12 @@ class ShardPlan:
     rejected: list[Rejection] = field(default_factory=list)
 
     def digest(self) -> str:
-        """SHA-256 over every field of words and rejections: two runs met the same corpus where it agrees."""
+        """SHA-256 over every field of words and rejections: two runs met the same corpus where it agrees.
+
+        Glosses are left out: nothing that is encoded depends on them, and stores older than they are go on.
+        """
         result = hashlib.sha256()
-        for row in (*self.words, *self.rejected):
+        for row in (*(word[:_GLOSS] for word in self.words), *self.rejected):
             result.update("\0".join(row).encode("utf-8", "surrogatepass") + b"\n")
         return result.hexdigest()
 
