@@ -17,7 +17,10 @@ from neglabel.corpora.candidate import Candidate, OnReject, Rejection
 from neglabel.corpora.spec import Options, Spec, parse, validate
 from neglabel.corpora.text import defect
 
-__all__ = ["ADAPTERS", "Candidate", "OnReject", "Rejection", "Spec", "check_corpus", "open_corpus", "provenance", "rows_expected"]
+__all__ = [
+    "ADAPTERS", "Candidate", "OnReject", "Rejection", "Spec", "check_corpus", "open_corpus", "provenance",
+    "rows_expected",
+]  # fmt: skip
 
 #: Name in a spec → module.
 ADAPTERS = {

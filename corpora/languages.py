@@ -20,7 +20,7 @@ BCP47 = {
 #: Codes by which Wikipedia names an edition and which mean something else, or nothing, in BCP 47.
 WIKIPEDIA = {
     "als": "gsw", "bat_smg": "sgs", "be_x_old": "be-tarask", "cbk_zam": "cbk", "eml": "egl", "fiu_vro": "vro",
-    "map_bms": "jv", "mo": "ro", "nds_nl": "nds-NL", "no": "nb", "roa_rup": "rup", "roa_tara": "nap", "sh": "sh",
+    "map_bms": "jv", "mo": "ro", "nds_nl": "nds-NL", "no": "nb", "roa_rup": "rup", "roa_tara": "nap",
     "simple": "en", "zh_classical": "lzh", "zh_min_nan": "nan", "zh_yue": "yue",
 }  # fmt: skip
 

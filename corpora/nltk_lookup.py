@@ -38,8 +38,8 @@ def find(resources: Sequence[str], corpus: str) -> tuple[str, Any]:
     packages = [resource.rpartition("/")[2] for resource in resources]
     folder = resources[0].rpartition("/")[0]
     raise UsageError(
-        f"corpus {corpus}: no {' or '.join(packages)} in nltk's data; run `python -m nltk.downloader {packages[0]}`, or "
-        f"put it into `{folder}/{packages[0]}` of the folder that NLTK_DATA names"
+        f"corpus {corpus}: no {' or '.join(packages)} in nltk's data; run `python -m nltk.downloader {packages[0]}`, "
+        f"or put it into `{folder}/{packages[0]}` of the folder that NLTK_DATA names"
     )
 
 

@@ -89,4 +89,6 @@ def validate(name: str, kind: type[Options], values: Mapping[str, Any]) -> Optio
         if first["type"] == "missing":
             raise UsageError(f"corpus {name} needs `{option}`") from None
         message = first["msg"].removeprefix("Value error, ")
+        if not option:
+            raise UsageError(f"corpus {name} {message}") from None
         raise UsageError(f"corpus {name}, option `{option}`={first['input']!r}: {message}") from None

@@ -72,7 +72,8 @@ class Lineage:
         return inside and (not self._depth.limits or self._deep_enough(steps))
 
     def _deep_enough(self, steps: int | None) -> bool:
-        return steps is not None and self._depth.low <= steps and (self._depth.high is None or steps <= self._depth.high)
+        low, high = self._depth
+        return steps is not None and low <= steps and (high is None or steps <= high)
 
 
 def _levels(synset: Any) -> Iterator[tuple[list[Any], bool]]:

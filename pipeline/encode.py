@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError, UsageError
-from neglabel.corpora import check_corpus, rows_expected
+from neglabel.corpora import check_corpus, provenance, rows_expected
 from neglabel.pipeline import config
 from neglabel.pipeline.files import claim_folder, read_json, versions, write_json, write_text
 from neglabel.pipeline.models import load_model
@@ -54,6 +54,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         settings,
         {
             "corpus": list(specs),
+            "sources": [provenance(spec) for spec in specs],
             "preset": settings.preset,
             "prompts": prompts.templates,
             "model": dict(loaded.identity),
@@ -145,6 +146,7 @@ def _open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dic
             )
     if not isinstance(manifest.get("shards"), list):
         raise NeglabelError(f"{path} is damaged (no list of shards); name a new folder")
+    manifest.setdefault("sources", identity["sources"])
     return manifest
 
 

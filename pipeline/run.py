@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import UsageError
+from neglabel.corpora import ADAPTERS
+from neglabel.corpora.spec import parse
 from neglabel.pipeline import config
 from neglabel.pipeline.labels import is_parquet, read_lines
 from neglabel.pipeline.progress import Reporter
@@ -134,8 +136,14 @@ def _each(value: Any, place: Any) -> Any:
 
 
 def _corpus(spec: Any, folder: Path) -> Any:
+    """A corpus whose ``path`` is taken from ``folder``, whether it is written as text or as a table."""
     if isinstance(spec, str):
-        return str(folder / spec) if (folder / spec.partition(":")[0]).is_file() else spec
+        if (folder / spec.partition(":")[0]).is_file():
+            return str(folder / spec)
+        if spec.partition(":")[0] not in ADAPTERS or "path=" not in spec:
+            return spec
+        name, options = parse(spec, ADAPTERS)
+        spec = {"name": name, **options}
     return {**spec, "path": str(folder / spec["path"])} if "path" in spec else spec
 
 

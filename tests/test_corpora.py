@@ -62,7 +62,7 @@ def test_wordnet_options_are_obeyed() -> None:
         ("wordnet:exclude=noun.anima", "no lexicographer file `noun.anima`; valid: adj.all"),
         ("wordnet:pos=n,pos=a", "`pos` is given twice"),
         ("nowhere.txt", "no corpus or file `nowhere.txt`"),
-        ({"name": "wordnett"}, "`name` must be one of wordnet, file"),
+        ({"name": "wordnett"}, "`name` must be one of wordnet, wikipedia, pos-tags, multilingual, hf, file"),
         ("file:column=x", "needs `path`"),
     ],
 )
