@@ -115,8 +115,10 @@ def _loaded(wanted: DataSet, load: Callable[[], Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return load()
-    except (NeglabelError, StopIteration):
+    except NeglabelError:
         raise
+    except StopIteration:  # what `datasets` lets through where a file is empty
+        raise UsageError(f"{wanted} holds no rows") from None
     except RevisionNotFoundError:
         raise UsageError(f"{wanted} has no revision `{wanted.revision}`; name a commit, tag or branch of it") from None
     except (datasets.exceptions.DatasetNotFoundError, RepositoryNotFoundError, HFValidationError):

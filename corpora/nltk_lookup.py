@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 from neglabel import NeglabelError, UsageError
 
@@ -28,7 +29,7 @@ def find(resources: Sequence[str], corpus: str) -> tuple[str, Any]:
             except LookupError as error:
                 refused += [str(path) for path in getattr(error, "_nltk_refused_writable", ())]
                 refused += [str(path) for path, _ in getattr(error, "_nltk_found_but_unreadable", ())]
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, BadZipFile) as error:
                 raise unreadable(resource, corpus, error) from None
     if refused:
         raise NeglabelError(

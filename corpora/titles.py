@@ -70,7 +70,7 @@ def is_list(title: str) -> bool:
 
 def is_number(title: str) -> bool:
     """Digits and signs only: ``1984``, ``3.14``, ``24/7``, ``2001-09-11``."""
-    return any(c.isdigit() for c in title) and not any(c.isalpha() for c in title)
+    return any(c.isnumeric() for c in title) and not any(c.isalpha() for c in title)
 
 
 def is_date(title: str) -> bool:
