@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -74,6 +73,18 @@ def _info(wanted: DataSet) -> Any:
 def _open(wanted: DataSet, columns: list[str] | None) -> Any:
     import datasets
 
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        return _opened(wanted, columns)
+    finally:
+        if not hidden:
+            datasets.enable_progress_bars()
+
+
+def _opened(wanted: DataSet, columns: list[str] | None) -> Any:
+    import datasets
+
     more: dict[str, Any] = {} if columns is None else {"columns": columns}
     if wanted.path is None:
         revision = _info(wanted).sha
@@ -112,9 +123,7 @@ def _loaded(wanted: DataSet, load: Callable[[], Any]) -> Any:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return load()
+        return load()
     except NeglabelError:
         raise
     except StopIteration:  # what `datasets` lets through where a file is empty

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 CHUNK = 1 << 20
@@ -111,7 +112,7 @@ def _values(window: _Window, number: int) -> Iterator[bytes]:
 
 
 def _page(number: int, row: bytes, places: tuple[int, int, int]) -> Page:
-    fields = [field[1].strip() for field in _FIELD.finditer(row)]
+    fields = [field[1].strip() for field in islice(_FIELD.finditer(row), max(places) + 1)]
     try:
         namespace, title, redirect = (fields[place] for place in places)
         if not (len(title) >= 2 and title.startswith(b"'") and title.endswith(b"'")):

@@ -93,7 +93,7 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
         found = _of_sql(options.path) if sql else _of_titles(options.path)
         language, source = options.language or of_dump(name), options.path.name
     for key, title, row in found:
-        if title is None or (key == "1" and title == "page_title"):
+        if title is None or (key == "1" and row == "page_title"):
             on_reject(Rejection(row, "malformed-row" if title is None else "header", source, key))
             continue
         title = title.replace("_", " ")

@@ -168,3 +168,24 @@ def test_files_never_raise_on_arbitrary_bytes(data: bytes) -> None:
         content = data.removeprefix(b"\xef\xbb\xbf")
         lines = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
         assert len(words) + len(rejected) == lines
+
+
+@pytest.mark.parametrize("name", ["w.csv", "w.tsv", "w.jsonl", "w.parquet", "w.txt.gz", "w.csv.zst"])
+@given(
+    data=st.binary(max_size=300),
+    start=st.sampled_from([b"", b"text,pos\n", b"text\tpos\n", b'{"text": "a"}\n', b"PAR1"]),
+)
+def test_no_format_raises_anything_else(name: str, data: bytes, start: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(start + data)
+        said = ""
+        try:
+            check_corpus(str(path))
+            texts(str(path))
+            rows_expected([str(path)])
+        except NeglabelError as error:
+            said = str(error)
+    assert "\n" not in said
