@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator
@@ -57,39 +57,44 @@ class Lineage:
 
     def __init__(self, wordnet: Any, domain: Sequence[str], depth: Range) -> None:
         self._depth = depth
-        self._domain = {(synset.pos(), synset.offset()) for synset in (_synset(wordnet, name) for name in domain)}
+        self._domain = {_key(_synset(wordnet, name)) for name in domain}
+        #: Of synsets asked about before: inside the domain, depth. Some ten megabytes for all of WordNet.
+        self._known: dict[_Key, tuple[bool, int | None]] = {}
 
     def holds(self, synset: Any) -> bool:
         if not self._domain and not self._depth.limits:
             return True
-        inside, steps = not self._domain, None
-        for level, (synsets, top) in enumerate(_levels(synset)):
-            inside = inside or any((s.pos(), s.offset()) in self._domain for s in synsets)
-            if top and steps is None:
-                steps = level
-            if inside and steps is not None:
-                break
-        return inside and (not self._depth.limits or self._deep_enough(steps))
-
-    def _deep_enough(self, steps: int | None) -> bool:
+        inside, steps = self._known[_key(synset)] = self._about(synset)
+        if not self._depth.limits:
+            return inside
         low, high = self._depth
-        return steps is not None and low <= steps and (high is None or steps <= high)
+        return (inside or not self._domain) and steps is not None and low <= steps and (high is None or steps <= high)
+
+    def _about(self, synset: Any) -> tuple[bool, int | None]:
+        """Level by level upwards; what is known of an ancestor isn't walked again."""
+        inside, ways = False, []
+        level, seen, up = [synset], {_key(synset)}, 0
+        while level:
+            above = []
+            for one in level:
+                inside = inside or _key(one) in self._domain
+                if known := self._known.get(_key(one)):
+                    inside = inside or known[0]
+                    ways += [] if known[1] is None else [up + known[1]]
+                    continue
+                parents = one.hypernyms() + one.instance_hypernyms()
+                ways += [] if parents else [up]
+                above += [parent for parent in parents if _key(parent) not in seen]
+                seen.update(map(_key, parents))
+            level, up = above, up + 1
+        return inside, min(ways, default=None)
 
 
-def _levels(synset: Any) -> Iterator[tuple[list[Any], bool]]:
-    """The synset, its hypernyms, theirs, …, each met once; and whether one of the level is a top."""
-    level, seen = [synset], {synset.offset()}
-    while level:
-        above, top = [], False
-        for one in level:
-            parents = one.hypernyms() + one.instance_hypernyms()
-            top = top or not parents
-            for parent in parents:
-                if parent.offset() not in seen:
-                    seen.add(parent.offset())
-                    above.append(parent)
-        yield level, top
-        level = above
+_Key = tuple[str, int]
+
+
+def _key(synset: Any) -> _Key:
+    return synset.pos(), synset.offset()
 
 
 def _synset(wordnet: Any, name: str) -> Any:

@@ -70,17 +70,17 @@ def test_the_page_names_every_option() -> None:
 def test_manifest_has_a_source_a_spec(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "frwiki-1-all-titles-in-ns0").write_text("Chien_(animal)\nChat\n", encoding="utf-8")
     specs: list[object] = [
-        "wordnet:pos=n,domain=dog.n.01", {"name": "wikipedia", "path": str(tmp_path / "frwiki-1-all-titles-in-ns0")},
+        {"name": "wikipedia", "path": str(tmp_path / "frwiki-1-all-titles-in-ns0")}, "wordnet:pos=r",
     ]  # fmt: skip
-    run_encode(tmp_path / "out", specs, tiny_model)
+    run_encode(tmp_path / "out", specs, tiny_model, limit=50)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["sources"] == [provenance(spec) for spec in specs]  # type: ignore[arg-type]
-    assert [s["corpus"] for s in manifest["sources"]] == ["wordnet", "wikipedia"]
-    assert manifest["sources"][0]["version"] == "3.0"
-    assert manifest["sources"][1]["licence"].startswith("CC BY-SA")
+    assert [s["corpus"] for s in manifest["sources"]] == ["wikipedia", "wordnet"]
+    assert manifest["sources"][1]["version"] == "3.0"
+    assert manifest["sources"][0]["licence"].startswith("CC BY-SA")
     table = pq.read_table(tmp_path / "out" / "shard-00000.parquet")
     rows = {row["text"]: row for row in table.drop_columns(["embedding"]).to_pylist()}
-    assert rows["dog"]["gloss"].startswith("a member of the genus Canis")
+    assert rows["a cappella"]["gloss"] == "without musical accompaniment"
     assert (rows["Chien (animal)"]["gloss"], rows["Chien (animal)"]["language"]) == ("", "fr")
 
 
@@ -89,8 +89,8 @@ def test_a_store_without_glosses_is_continued_and_mined(tmp_path: Path, tiny_mod
     from neglabel.pipeline.mine import mine
     from neglabel.pipeline.settings import MineSettings
 
-    out, specs = tmp_path / "out", ["wordnet:pos=n,domain=dog.n.01"]
-    run_encode(out, specs, tiny_model, shard_rows=100)
+    out, specs = tmp_path / "out", ["wordnet:pos=r"]
+    run_encode(out, specs, tiny_model, shard_rows=100, limit=350)
     manifest = json.loads((out / "manifest.json").read_text())
     assert len(manifest["shards"]) > 2
     shard = out / manifest["shards"][0]["file"]
@@ -100,7 +100,7 @@ def test_a_store_without_glosses_is_continued_and_mined(tmp_path: Path, tiny_mod
     manifest["shards"] = [{**manifest["shards"][0], "sha256": sha256(shard)}]
     del manifest["sources"]
     (out / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
-    summary = run_encode(out, specs, tiny_model, shard_rows=100)
+    summary = run_encode(out, specs, tiny_model, shard_rows=100, limit=350)
     again = json.loads((out / "manifest.json").read_text())
     assert summary["encoded"] == again["counts"]["candidates"] - 100
     assert again["sources"][0]["corpus"] == "wordnet"
