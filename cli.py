@@ -100,6 +100,18 @@ def run(
     _finish("run", work, as_json, quiet)
 
 
+@app.command(help="The corpora that `encode` knows, with options, licence, typical size and how to get the data.")
+def corpora(
+    as_json: bool = typer.Option(False, "--json", help="Print the list as JSON on stdout."),
+) -> None:
+    def work(reporter: Any) -> dict[str, Any]:
+        from neglabel.corpora.listing import list_corpora
+
+        return list_corpora()
+
+    _finish("corpora", work, as_json, quiet=False)
+
+
 def main() -> None:
     """The console script."""
     for stream in (sys.stdout, sys.stderr):

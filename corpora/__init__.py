@@ -1,8 +1,10 @@
 """Where words come from: adapters behind one function.
 
 An adapter is a module with an ``Options`` model; ``candidates(options, on_reject)``, a generator of
-:class:`Candidate`; ``check(options)``, which refuses what can't be opened; and ``expected(options)``, the number of
-words if it is cheap to know. To add one: write the module, add its line to :data:`ADAPTERS`.
+:class:`Candidate`; ``check(options)``, which refuses what can't be opened; ``expected(options)``, the number of
+words if it is cheap to know; the constants LICENCE, SOURCE, TYPICAL_SIZE, HOW_TO_GET; and, where more is known of the
+data that were found, ``provenance(options)``. To add one: write the module, add its line to :data:`ADAPTERS`
+(``docs/corpora.md`` shows one).
 """
 
 from __future__ import annotations
@@ -15,11 +17,18 @@ from neglabel.corpora.candidate import Candidate, OnReject, Rejection
 from neglabel.corpora.spec import Options, Spec, parse, validate
 from neglabel.corpora.text import defect
 
-__all__ = ["ADAPTERS", "Candidate", "OnReject", "Rejection", "Spec", "check_corpus", "open_corpus", "rows_expected"]
+__all__ = [
+    "ADAPTERS", "Candidate", "OnReject", "Rejection", "Spec", "check_corpus", "open_corpus", "provenance",
+    "rows_expected",
+]  # fmt: skip
 
 #: Name in a spec → module.
 ADAPTERS = {
     "wordnet": "neglabel.corpora.wordnet",
+    "wikipedia": "neglabel.corpora.wikipedia",
+    "pos-tags": "neglabel.corpora.pos_tags",
+    "multilingual": "neglabel.corpora.multilingual",
+    "hf": "neglabel.corpora.hf",
     "file": "neglabel.corpora.files",
 }
 
@@ -35,6 +44,14 @@ def rows_expected(specs: Sequence[Spec], limit: int | None = None) -> int | None
     counts = [adapter.expected(options) for adapter, options in map(_adapter, specs)]
     known = sum(c for c in counts if c is not None) if None not in counts else None
     return known if limit is None else limit if known is None else min(limit, known)
+
+
+def provenance(spec: Spec) -> dict[str, Any]:
+    """``corpus``, ``licence`` and ``source`` of a spec, and what its adapter knows of the data that were found."""
+    adapter, options = _adapter(spec)
+    more = adapter.provenance(options) if hasattr(adapter, "provenance") else {}
+    name, _ = parse(spec, ADAPTERS)
+    return {"corpus": name, "licence": adapter.LICENCE, "source": adapter.SOURCE, **more}
 
 
 def open_corpus(spec: Spec, on_reject: OnReject | None = None) -> Iterator[Candidate]:

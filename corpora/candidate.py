@@ -19,6 +19,7 @@ class Candidate(NamedTuple):
         language: BCP 47 code, or empty.
         source: the corpus it comes from.
         key: where in the source: a synset, a line number.
+        gloss: what the word means, where its source says; it is kept beside the word and never encoded.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Candidate(NamedTuple):
     language: str = ""
     source: str = ""
     key: str = ""
+    gloss: str = ""
 
 
 class Rejection(NamedTuple):

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.candidate import POS, POS_NAMES, Candidate, OnReject, Rejection
+from neglabel.corpora.lines import DAMAGED, bare_name, damaged, lines, require_file
 from neglabel.corpora.spec import Options as _Options
 
-COMPRESSION = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+LICENCE = "the file's own"
+SOURCE = "a file of yours"
+TYPICAL_SIZE = "any; streamed"
+HOW_TO_GET = "name the file's path"
+
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-#: A line longer than this is no word; it is cut off unread, so a file without line ends can't fill the memory.
-MAX_LINE = 100_000
 
 
 class Options(_Options):
     """Options of the ``file`` corpus."""
 
-    path: Path
-    #: By the file's ending where not given; anything unknown is read as text.
-    format: Literal["text", "csv", "tsv", "jsonl", "parquet"] | None = None
-    #: The column (CSV, TSV, Parquet) or key (JSON Lines) with the word.
-    column: str = "text"
-    #: For every word, where the file has no ``pos`` or ``language`` column.
-    pos: Literal["", "noun", "adjective", "verb", "adverb"] = ""
-    language: str = ""
+    path: Path = Field(description="the file; `.gz` and `.zst` are read as they are")
+    format: Literal["text", "csv", "tsv", "jsonl", "parquet"] | None = Field(
+        None, description="by the file's ending where not given; anything unknown is read as text"
+    )
+    column: str = Field("text", description="column (CSV, TSV, Parquet) or key (JSON Lines) with the word")
+    pos: Literal["", "noun", "adjective", "verb", "adverb"] = Field(
+        "", description="part of speech of every word, where the file has no `pos` column"
+    )
+    language: str = Field("", description="BCP 47 code of every word, where the file has no `language` column")
 
 
 def check(options: Options) -> None:
     """Raises UsageError where the file is missing or lacks the column."""
-    if not options.path.is_file():
-        what = "is a folder, not a file of words" if options.path.is_dir() else "does not exist"
-        raise UsageError(f"corpus file {options.path} {what}")
+    require_file(options.path)
     if _format(options) != "text":
         next(candidates(options, lambda rejection: None), None)
 
@@ -52,7 +53,7 @@ def expected(options: Options) -> int | None:
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
     """One candidate a line or row; ``key`` is the line (from 1) or the row's own ``key``."""
     source = options.path.name
-    rows = {"text": _text, "csv": _csv, "tsv": _csv, "jsonl": _jsonl, "parquet": _parquet}[_format(options)]
+    rows = {"text": _text, "csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "parquet": _parquet}[_format(options)]
     try:
         for number, row in rows(options):
             key = str(row.get("key") or number)
@@ -65,41 +66,23 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
             yield Candidate(
                 text, pos if pos in POS else "", str(row.get("language") or options.language), source, key
             )
-    except (OSError, EOFError, pa.ArrowInvalid) as error:
-        raise NeglabelError(
-            f"corpus file {options.path} is damaged or cut short ({str(error).splitlines()[0]}); get it again"
-        ) from None
+    except DAMAGED as error:
+        raise damaged(options.path, error) from None
 
 
 def _format(options: Options) -> str:
     if options.format:
         return options.format
-    name = options.path.name.lower()
-    for ending in COMPRESSION:
-        name = name.removesuffix(ending)
-    return FORMATS.get(Path(name).suffix, "text")
-
-
-def _lines(options: Options) -> Iterator[str]:
-    """Lines without their ends. Bytes that are no UTF-8 become surrogates, which cleaning rejects by name."""
-    compression = COMPRESSION.get(options.path.suffix.lower())
-    with pa.input_stream(str(options.path), compression=compression) as stream:
-        text = io.TextIOWrapper(
-            io.BufferedReader(stream, 1 << 20), encoding="utf-8-sig", errors="surrogateescape", newline="\n"
-        )
-        while line := text.readline(MAX_LINE):
-            yield line.rstrip("\r\n")
+    return FORMATS.get(Path(bare_name(options.path)).suffix, "text")
 
 
 def _text(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_lines(options), 1):
+    for number, line in enumerate(lines(options.path), 1):
         yield number, {options.column: line}
 
 
 def _csv(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(
-        (line + "\n" for line in _lines(options)), delimiter="\t" if _format(options) == "tsv" else ","
-    )
+    reader = csv.DictReader(line + "\n" for line in lines(options.path))
     try:
         _need(options, reader.fieldnames or ())
         for row in reader:
@@ -109,9 +92,24 @@ def _csv(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
         raise NeglabelError(f"corpus file {options.path}, line {reader.line_num}: {error}; mend that line") from None
 
 
+def _tsv(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A row a line: a quote that is never closed costs its own field, not the rows that follow."""
+    names: list[str] = []
+    for number, line in enumerate(lines(options.path), 1):
+        fields = [
+            f[1:-1].replace('""', '"') if len(f) > 1 and f[0] == f[-1] == '"' else f for f in line.split("\t")
+        ]
+        if names:
+            yield number, dict(zip(names, fields, strict=False)) if line else {options.column: ""}
+        else:
+            _need(options, names := fields)
+    if not names:
+        _need(options, ())
+
+
 def _jsonl(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
     found = False
-    for number, line in enumerate(_lines(options), 1):
+    for number, line in enumerate(lines(options.path), 1):
         if not line.strip():
             continue
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from neglabel import UsageError
+from neglabel.corpora.candidate import POS_NAMES
 
 Spec = str | Mapping[str, Any]
 
@@ -63,6 +64,19 @@ def split_list(value: Any) -> Any:
     return tuple(value.split("+")) if isinstance(value, str) else value
 
 
+def _known_letters(pos: tuple[str, ...]) -> tuple[str, ...]:
+    for letter in pos:
+        if letter not in POS_NAMES:
+            raise ValueError(f"no part of speech `{letter}`; valid: {', '.join(POS_NAMES)}")
+    return pos
+
+
+#: Several values: ``a+b`` on the command line, a list in TOML.
+Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+#: Parts of speech as WordNet's letters.
+Letters = Annotated[Names, AfterValidator(_known_letters)]
+
+
 def validate(name: str, kind: type[Options], values: Mapping[str, Any]) -> Options:
     """Options as written → the adapter's model. Raises UsageError naming the corpus, the option and what is valid."""
     try:
@@ -76,4 +90,6 @@ def validate(name: str, kind: type[Options], values: Mapping[str, Any]) -> Optio
         if first["type"] == "missing":
             raise UsageError(f"corpus {name} needs `{option}`") from None
         message = first["msg"].removeprefix("Value error, ")
+        if not option:
+            raise UsageError(f"corpus {name} {message}") from None
         raise UsageError(f"corpus {name}, option `{option}`={first['input']!r}: {message}") from None

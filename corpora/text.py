@@ -12,6 +12,8 @@ _SPACES = re.compile(r"[\s_]+")
 #: Categories that no word holds: control and private-use characters, surrogates (bytes that were no UTF-8),
 #: code points that Unicode leaves unassigned. Format characters (joiners) stay: Persian and emoji need them.
 _FORBIDDEN = {"Cc": "control-character", "Cs": "invalid-utf8", "Co": "control-character", "Cn": "control-character"}
+#: Characters; no word is longer, and no model's context either.
+MAX_TEXT = 10_000
 _PLAIN = re.compile(r"[ -~]*\Z")
 
 
@@ -22,7 +24,9 @@ def normalise(text: str) -> str:
 
 
 def defect(text: str) -> str | None:
-    """Why ``text`` can't be a candidate: ``empty``, ``invalid-utf8``, ``control-character``; None if it can."""
+    """Why ``text`` can't be a candidate: ``empty``, ``too-long``, ``invalid-utf8``, ``control-character``; or None."""
+    if len(text) > MAX_TEXT:
+        return "too-long"
     if not normalise(text):
         return "empty"
     if _PLAIN.match(text):

@@ -11,16 +11,21 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.candidate import POS_NAMES, Candidate, OnReject
+from neglabel.corpora.spec import Letters, Names
 from neglabel.corpora.spec import Options as _Options
-from neglabel.corpora.spec import split_list
+from neglabel.corpora.subtree import Depth, Lineage, Range
 
-Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+LICENCE = "WordNet 3.0 licence (Princeton): free use, notice kept"
+SOURCE = "Princeton WordNet, https://wordnet.princeton.edu"
+TYPICAL_SIZE = "117,798 nouns and 21,479 adjectives, 11,529 verbs, 4,481 adverbs (3.0)"
+HOW_TO_GET = "3.0 is in this package; another version: `corpora/wordnet` of the folder that NLTK_DATA names"
+
 #: Synsets after which nltk's cache is emptied.
 _FORGET = 1_024
 #: What the authors' code leaves out (``preset=official``).
@@ -30,15 +35,22 @@ OFFICIAL_EXCLUDE = ("noun.animal", "noun.food")
 class Options(_Options):
     """Options of the ``wordnet`` corpus."""
 
-    preset: Literal["paper", "official"] = "paper"
-    #: Parts of speech, in the order given: n, a (satellites included), v, r.
-    pos: Names = ("n", "a")
-    #: Every lemma of a synset, or its first only.
-    lemmas: Literal["all", "first"] = "all"
-    #: Lexicographer files to leave out (``noun.animal``) or to keep to.
-    exclude: Names = ()
-    include: Names = ()
-    lower: bool = False
+    preset: Literal["paper", "official"] = Field(
+        "paper", description="official: first lemmas, lower-cased, without noun.animal and noun.food"
+    )
+    pos: Letters = Field(
+        ("n", "a"), description="parts of speech, in the order given: n, a (satellites included), v, r"
+    )
+    lemmas: Literal["all", "first"] = Field("all", description="every lemma of a synset, or its first only")
+    exclude: Names = Field((), description="lexicographer files to leave out: noun.animal+noun.food")
+    include: Names = Field((), description="lexicographer files to keep to")
+    domain: Names = Field(
+        (), description="keep to these synsets and all that is below them, instances too: artifact.n.01"
+    )
+    depth: Depth = Field(
+        Range(), description="keep to synsets so many steps below the top of their tree, MIN-MAX: 3-7, 3-, -7 or 5"
+    )
+    lower: bool = Field(False, description="lower-case the words")
 
     @model_validator(mode="before")
     @classmethod
@@ -47,14 +59,6 @@ class Options(_Options):
         if isinstance(values, dict) and values.get("preset") == "official":
             return {"lemmas": "first", "exclude": OFFICIAL_EXCLUDE, "lower": True, **values}
         return values
-
-    @field_validator("pos")
-    @classmethod
-    def _known_pos(cls, pos: tuple[str, ...]) -> tuple[str, ...]:
-        for letter in pos:
-            if letter not in POS_NAMES:
-                raise ValueError(f"no part of speech `{letter}`; valid: {', '.join(POS_NAMES)}")
-        return pos
 
 
 @cache
@@ -101,47 +105,67 @@ def lexicographer_files() -> tuple[str, ...]:
 
 
 def check(options: Options) -> None:
-    """Raises UsageError for a lexicographer file that WordNet doesn't have."""
+    """Raises UsageError for a lexicographer file or a synset that WordNet doesn't have."""
     for name in (*options.exclude, *options.include):
         if name not in lexicographer_files():
             letters = [POS_NAMES[p][:3] for p in options.pos]
             valid = ", ".join(n for n in lexicographer_files() if n[:3] in letters)
             raise UsageError(f"corpus wordnet: no lexicographer file `{name}`; valid: {valid}")
+    Lineage(reader(), options.domain, options.depth)
 
 
 def expected(options: Options) -> int | None:
     """Lemmas of the parts of speech asked for; None where only some synsets or lemmas count."""
-    if options.lemmas == "first" or options.exclude or options.include:
+    if options.lemmas == "first" or options.exclude or options.include or options.domain or options.depth.limits:
         return None
     return sum(1 for letter in options.pos for _ in reader().all_lemma_names(letter))
+
+
+def provenance(options: Options) -> dict[str, Any]:
+    """The version that was found."""
+    return {"version": reader().get_version()}
 
 
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
     """Each word once a part of speech, at the first synset (in WordNet's file order) that has it.
 
-    ``key`` is the synset's name (``dog.n.01``), ``source`` ``wordnet-3.0``; underscores become spaces, which is what
-    WordNet means by them.
+    ``key`` is the synset's name (``dog.n.01``), ``gloss`` its definition, ``source`` ``wordnet-3.0``; underscores
+    become spaces, which is what WordNet means by them.
     """
+    from nltk.corpus.reader.wordnet import WordNetError
+
     check(options)
     wordnet = reader()
     source = f"wordnet-{wordnet.get_version()}"
-    for letter in options.pos:
-        seen: set[str] = set()
-        for number, synset in enumerate(wordnet.all_synsets(letter)):
-            if number % _FORGET == 0:
-                _forget_synsets(wordnet)
-            if synset.lexname() in options.exclude or (options.include and synset.lexname() not in options.include):
-                continue
-            names = synset.lemma_names()
-            for name in names if options.lemmas == "all" else names[:1]:
-                if name.lower() in seen:
+    lineage = Lineage(wordnet, options.domain, options.depth)
+    try:
+        for letter in options.pos:
+            seen: set[str] = set()
+            for number, synset in enumerate(wordnet.all_synsets(letter)):
+                if number % _FORGET == 0:
+                    _forget_synsets(wordnet)
+                lexname = synset.lexname()
+                if lexname in options.exclude or (options.include and lexname not in options.include):
                     continue
-                seen.add(name.lower())
-                text = name.replace("_", " ")
-                yield Candidate(
-                    text.lower() if options.lower else text, POS_NAMES[letter], "en", source, synset.name()
-                )
-    _forget_synsets(wordnet)
+                if not lineage.holds(synset):
+                    continue
+                names = synset.lemma_names()
+                for name in names if options.lemmas == "all" else names[:1]:
+                    if name.lower() in seen:
+                        continue
+                    seen.add(name.lower())
+                    text = name.replace("_", " ")
+                    yield Candidate(
+                        text.lower() if options.lower else text, POS_NAMES[letter], "en", source, synset.name(),
+                        synset.definition() or "",
+                    )  # fmt: skip
+        _forget_synsets(wordnet)
+    except (WordNetError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        # nltk's parser of the data files has no error of its own for lines that are none of WordNet's.
+        why = (str(error).splitlines() or [""])[0][:100] or type(error).__name__
+        raise NeglabelError(
+            f"WordNet can't be read ({why}); mend or remove the `corpora/wordnet` found through NLTK_DATA"
+        ) from None
 
 
 def _forget_synsets(wordnet: Any) -> None:

@@ -20,7 +20,7 @@ from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
 from neglabel.pipeline.shards import records_of
 
-TEXT_COLUMNS = ("text", "pos", "language", "source", "key")
+TEXT_COLUMNS = ("text", "pos", "language", "source", "key", "gloss")
 
 
 @dataclass(frozen=True)

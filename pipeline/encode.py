@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import UsageError
-from neglabel.corpora import check_corpus, rows_expected
+from neglabel.corpora import check_corpus, provenance, rows_expected
 from neglabel.pipeline import config
 from neglabel.pipeline.files import claim_folder, read_json, versions, write_json, write_text
 from neglabel.pipeline.models import load_model
@@ -62,6 +62,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         effective,
         {
             "corpus": specs,
+            "sources": [provenance(spec) for spec in specs],
             "preset": settings.preset,
             "prompts": prompts.templates,
             "model": dict(loaded.identity),
@@ -150,7 +151,7 @@ def _open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dic
                 f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
                 "give the same settings to continue it, or name a new folder"
             )
-    return {**manifest, "shards": records_of(manifest, path)}
+    return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path)}
 
 
 def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -62,7 +62,7 @@ def _offline(wanted: bool) -> Iterator[None]:
     import datasets
     import huggingface_hub
 
-    switches = (huggingface_hub.constants, datasets.config)  # what HF_HUB_OFFLINE=1 sets
+    switches: list[Any] = [huggingface_hub.constants, datasets.config]  # what HF_HUB_OFFLINE=1 sets
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     for switch in switches:
         switch.HF_HUB_OFFLINE = True

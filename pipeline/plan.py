@@ -14,6 +14,7 @@ from neglabel.corpora.dedupe import Deduplicator, Mode
 
 #: Rejections that a shard holds before it ends.
 MAX_REJECTED = 500_000
+_GLOSS = Candidate._fields.index("gloss")
 
 
 @dataclass
@@ -24,9 +25,12 @@ class ShardPlan:
     rejected: list[Rejection] = field(default_factory=list)
 
     def digest(self) -> str:
-        """SHA-256 over every field of words and rejections: two runs met the same corpus where it agrees."""
+        """SHA-256 over every field of words and rejections: two runs met the same corpus where it agrees.
+
+        Glosses are left out: nothing that is encoded depends on them, and stores older than they are go on.
+        """
         result = hashlib.sha256()
-        for row in (*self.words, *self.rejected):
+        for row in (*(word[:_GLOSS] for word in self.words), *self.rejected):
             result.update("\0".join(row).encode("utf-8", "surrogatepass") + b"\n")
         return result.hexdigest()
 

@@ -41,7 +41,8 @@ class EncodeSettings(_Model):
 
     argument = "corpus"
     corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field(
-        (), description="`wordnet`, `wordnet:pos=n,lemmas=first`, or a file of words; several: first seen wins"
+        (), description="`wordnet`, `wordnet:pos=n,lemmas=first`, or a file of words (`neglabel corpora` lists all); "
+        "several: first seen wins"
     )
     out: Path = Field(description="folder of the store")
     preset: PresetName = Field("paper", description="paper or official: prompts and corpus as published")

@@ -89,6 +89,20 @@ def _report(summary: Mapping[str, Any], console: Console) -> None:
     console.print(f"page: {summary['page']}", markup=False)
 
 
+def _corpora(summary: Mapping[str, Any], console: Console) -> None:
+    for corpus in summary["corpora"]:
+        console.print(f"{corpus['name']}: {corpus['what']}", markup=False)
+        for key in ("licence", "source", "typical_size", "how_to_get"):
+            console.print(f"  {key.replace('_', ' ')}: {corpus[key]}", markup=False)
+        for option in corpus["options"]:
+            default = option["default"]
+            written = str(default).lower() if isinstance(default, bool) else default
+            after = " (required)" if option["required"] else "" if default is None else f" (default: {written})"
+            console.print(f"    {option['name']}={option['type']}  {option['help']}{after}", markup=False)
+        console.print()
+    console.print("Write NAME or NAME:option=value,option=value; see docs/corpora.md.", markup=False)
+
+
 def _percent(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else "no evidence"
 
@@ -100,4 +114,4 @@ STOPPED = {
     "run": "what is finished stays, the same command goes on from there",
     "quickstart": "what is finished stays, the same command goes on from there",
 }
-_PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report}
+_PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report, "corpora": _corpora}

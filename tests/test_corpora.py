@@ -62,7 +62,7 @@ def test_wordnet_options_are_obeyed() -> None:
         ("wordnet:exclude=noun.anima", "no lexicographer file `noun.anima`; valid: adj.all"),
         ("wordnet:pos=n,pos=a", "`pos` is given twice"),
         ("nowhere.txt", "no corpus or file `nowhere.txt`"),
-        ({"name": "wordnett"}, "`name` must be one of wordnet, file"),
+        ({"name": "wordnett"}, "`name` must be one of wordnet, wikipedia, pos-tags, multilingual, hf, file"),
         ("file:column=x", "needs `path`"),
     ],
 )
@@ -120,6 +120,22 @@ def test_bad_rows_are_rejected_and_the_rest_kept(tmp_path: Path) -> None:
     assert Counter(r.reason for r in rejected) == {"malformed-row": 3}
 
 
+def test_a_line_without_end_is_one_rejection(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("one\n" + "x" * 250_000 + "\ntwo\n")
+    rejected: list[Rejection] = []
+    assert [(w.text, w.key) for w in open_corpus(str(path), rejected.append)] == [("one", "1"), ("two", "3")]
+    assert [(r.reason, r.key) for r in rejected] == [("too-long", "2")]
+
+
+def test_an_open_quote_in_tsv_costs_no_other_row(tmp_path: Path) -> None:
+    path = tmp_path / "words.tsv"
+    path.write_text('text\tpos\n"quo\tn\nfoo\tn\nbar"\ta\n')
+    assert [(w.text, w.pos) for w in open_corpus(str(path))] == [
+        ('"quo', "noun"), ("foo", "noun"), ('bar"', "adjective"),
+    ]  # fmt: skip
+
+
 def test_missing_column_names_those_there_are(tmp_path: Path) -> None:
     path = tmp_path / "words.csv"
     path.write_text("id,term\n1,dog\n")
@@ -168,3 +184,24 @@ def test_files_never_raise_on_arbitrary_bytes(data: bytes) -> None:
         content = data.removeprefix(b"\xef\xbb\xbf")
         lines = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
         assert len(words) + len(rejected) == lines
+
+
+@pytest.mark.parametrize("name", ["w.csv", "w.tsv", "w.jsonl", "w.parquet", "w.txt.gz", "w.csv.zst"])
+@given(
+    data=st.binary(max_size=300),
+    start=st.sampled_from([b"", b"text,pos\n", b"text\tpos\n", b'{"text": "a"}\n', b"PAR1"]),
+)
+def test_no_format_raises_anything_else(name: str, data: bytes, start: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(start + data)
+        said = ""
+        try:
+            check_corpus(str(path))
+            texts(str(path))
+            rows_expected([str(path)])
+        except NeglabelError as error:
+            said = str(error)
+    assert "\n" not in said

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.report import report
+from neglabel.pipeline.settings import ReportSettings
 
 from .make_report import COLUMNS, make, read_csv
 from .make_scores import Set, write_run
@@ -95,3 +100,23 @@ def test_labels_of_other_sets_are_no_indices(tmp_path: Path) -> None:
     assert '<p class="who"><b dir="auto">owl</b>' in page
     assert '<p class="who"><b dir="auto">b/1.png</b>' in page
     assert '<p class="who"><b dir="auto">dog</b>' not in page
+
+
+def test_pictures_that_are_gone_are_counted_in_one_warning(tmp_path: Path) -> None:
+    paths = []
+    for i in range(6):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.new("RGB", (9, 9), (i, i, i)).save(paths[-1])
+    sets = [Set("a", "id", 6, 3.0, paths), Set("b", "ood", 2, paths=["", ""])]
+    folder = write_run(tmp_path / "r", sets)
+
+    def warnings() -> list[str]:
+        reporter = Reporter(quiet=True)
+        report(ReportSettings(scores=(folder,), out=tmp_path / "report", cases=6), reporter)
+        return reporter.warnings
+
+    assert warnings() == []  # pictures scored from embeddings have no path, which is no loss
+    for path in paths[:2]:
+        Path(path).unlink()
+    (warning,) = warnings()
+    assert warning.startswith("r: 2 of 6 pictures to show can't be opened again")

@@ -63,7 +63,13 @@ def test_another_folder(tmp_path: Path) -> None:
 
 def test_another_stage(tmp_path: Path, run: Path) -> None:
     change(run, lambda m: m.update(format="neglabel-candidates"))
-    assert "is not a neglabel-scores manifest" in refused(tmp_path, NeglabelError, run)
+    assert "is not a neglabel-scores manifest" in refused(tmp_path, UsageError, run)
+
+
+@pytest.mark.parametrize("version", [2, None, "x"])
+def test_a_newer_version(tmp_path: Path, run: Path, version: object) -> None:
+    change(run, lambda m: m.update(version=version))
+    assert "made by a newer neglabel" in refused(tmp_path, UsageError, run)
 
 
 def test_an_interrupted_run(tmp_path: Path, run: Path) -> None:
@@ -127,7 +133,7 @@ def test_some_nan(tmp_path: Path, run: Path) -> None:
     logits = np.arange(9.0)
     logits[5] = np.nan
     replace_column(run / "scores-b.parquet", "msp_logit", pa.array(logits))
-    assert "scores-b.parquet, row 5: `msp_logit` is NaN" in refused(tmp_path, NeglabelError, run)
+    assert "scores-b.parquet, row 6: `msp_logit` is NaN" in refused(tmp_path, NeglabelError, run)
 
 
 def test_scores_that_are_text(tmp_path: Path, run: Path) -> None:

@@ -87,7 +87,8 @@ def test_accuracy_of_known_labels_only(tmp_path: Path) -> None:
     report(ReportSettings(scores=(write_run(tmp_path / "r", sets),), out=out), reporter)
     found = {r["dataset"]: (r["n"], r["accuracy"]) for r in read_csv(out / "accuracy.csv")}
     assert found == {"named": ("2", "50.0000"), "indexed": ("2", "100.0000")}
-    assert any("1 of 4 labels of named" in warning for warning in reporter.warnings)
+    (warning,) = reporter.warnings
+    assert "1 of 3 labelled pictures of named has a label that is no ID label; it is not in the accuracy" in warning
 
 
 def test_id_sets_are_not_pooled(tmp_path: Path) -> None:

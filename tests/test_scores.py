@@ -1,8 +1,6 @@
-"""Scores against float64 and arbitrary-precision references written from the equations."""
+"""The NegLabel score against float64 and arbitrary-precision references written from the equations."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
@@ -10,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from neglabel import UsageError
-from neglabel.indexes.flat import NegativeIndex, top
-from neglabel.pipeline.scores import SCORES, compute, group_negatives, mcm, msp, neglabel
+from neglabel.indexes.flat import NegativeIndex
+from neglabel.pipeline.scores import group_negatives, neglabel
 
 mp.dps = 120
 
@@ -108,108 +105,3 @@ def test_one_more_negative_lowers_the_ungrouped_score(seed: int, added: float, t
     assert (logit_more <= logit).all()
     # A negative far below the others at T = 0.01 changes nothing that float64 can show.
     assert (logit_more < logit).all() or added / temperature < negative.max() / temperature - 20
-
-
-def test_no_negatives_is_no_evidence() -> None:
-    for name in SCORES:
-        score, logit = compute(name, np.full((3, 2), 0.2), np.empty((3, 0)))
-        assert score.shape == logit.shape == (3,)
-        assert np.isnan(score).all() == np.isnan(logit).all() == SCORES[name].needs_negatives
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.integers(1, 60),
-    st.integers(1, 12),
-    st.sampled_from(["random", "rank"]),
-    st.sampled_from(["last", "random"]),
-    st.integers(0, 99),
-)
-def test_groups_partition_the_negatives(count: int, n_groups: int, order: str, drop: str, seed: int) -> None:
-    if n_groups > count:
-        with pytest.raises(UsageError, match="--groups 1"):
-            group_negatives(count, n_groups, order, drop, seed)  # type: ignore[arg-type]
-        return
-    groups = group_negatives(count, n_groups, order, drop, seed)  # type: ignore[arg-type]
-    used = groups.size
-    assert groups.shape == (n_groups, count // n_groups)
-    assert len(set(groups.ravel().tolist())) == used
-    assert 0 <= groups.min() <= groups.max() < count
-    if drop == "last":
-        assert groups.max() == used - 1
-    if order == "rank":
-        assert (np.diff(groups.ravel()) > 0).all()
-    np.testing.assert_array_equal(groups, group_negatives(count, n_groups, order, drop, seed))  # type: ignore[arg-type]
-
-
-def test_groups_are_a_seeded_numpy_permutation() -> None:
-    np.testing.assert_array_equal(
-        group_negatives(11, 3, seed=4), np.random.default_rng(4).permutation(9).reshape(3, 3)
-    )
-    np.testing.assert_array_equal(
-        group_negatives(11, 3, drop="random", seed=4), np.random.default_rng(4).permutation(11)[:9].reshape(3, 3)
-    )
-
-
-@pytest.mark.parametrize(("function", "temperature"), [(mcm, 1.0), (msp, 0.01)])
-def test_softmax_scores_against_the_definition(function: object, temperature: float) -> None:
-    positive = cosines(np.random.default_rng(3), 20, 11)
-    score, logit = function(positive)  # type: ignore[operator]
-    for i, a in enumerate(positive):
-        parts = sorted(mp.exp(mpf(float(v)) / mpf(temperature)) for v in a)
-        assert score[i] == pytest.approx(float(parts[-1] / sum(parts)), rel=1e-12)
-        assert logit[i] == pytest.approx(float(mp.log(parts[-1] / sum(parts[:-1]))), rel=1e-10, abs=1e-10)
-
-
-def test_softmax_of_one_label_and_of_tied_labels() -> None:
-    score, logit = mcm(np.array([[0.3], [0.1]]))
-    assert (score == 1).all()
-    assert np.isposinf(logit).all()
-    score, logit = msp(np.array([[0.3, 0.3, -1.0]]))
-    assert score[0] == pytest.approx(0.5)
-    assert logit[0] == pytest.approx(0.0, abs=1e-12)
-
-
-def test_saturated_msp_keeps_its_order() -> None:
-    gaps = np.linspace(0.5, 0.6, 20)
-    score, logit = msp(np.stack([gaps, np.zeros(20)], axis=1))
-    assert (score == 1.0).all()
-    np.testing.assert_allclose(logit, gaps / 0.01)
-
-
-def test_registry_names_what_is_valid() -> None:
-    assert list(SCORES) == ["neglabel", "neglabel-ungrouped", "mcm", "msp"]
-    with pytest.raises(UsageError, match="neglabel, neglabel-ungrouped, mcm, msp"):
-        compute("energy", np.ones((1, 1)), np.ones((1, 1)))
-    positive, negative = np.array([[0.3, 0.1]]), np.array([[0.2]])
-    assert compute("mcm", positive, negative)[0] != compute("msp", positive, negative)[0]
-    assert compute("msp", positive, negative, 1.0)[0] == compute("mcm", positive, negative)[0]
-    assert math.isclose(compute("neglabel", positive, negative)[1][0], neglabel(positive, negative, 0.01)[1][0])
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 9), st.integers(0, 300), st.integers(0, 99))
-def test_index_gives_all_products_whatever_the_block(n: int, m: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    words, images = rng.normal(size=(m, 8)).astype(np.float32), rng.normal(size=(n, 8)).astype(np.float32)
-    index = NegativeIndex(words)
-    assert len(index) == m
-    whole = index.similarities(images)
-    np.testing.assert_allclose(whole, images @ words.T, atol=1e-5)
-    by_one = np.concatenate([index.similarities(images[i : i + 1]) for i in range(n)])
-    np.testing.assert_allclose(whole, by_one, atol=1e-5)
-    assert index.rows_per_block(10, budget=1000) * (m + 10) <= max(1000, m + 10)
-
-
-def test_products_cross_the_index_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neglabel.indexes.flat.BLOCK_VECTORS", 7)
-    rng = np.random.default_rng(0)
-    words, images = rng.normal(size=(30, 5)).astype(np.float32), rng.normal(size=(4, 5)).astype(np.float32)
-    np.testing.assert_allclose(NegativeIndex(words).similarities(images), images @ words.T, atol=1e-6)
-
-
-def test_top_is_sorted_and_ties_go_by_column() -> None:
-    similarities = np.array([[0.1, 0.9, 0.9, 0.5, 0.2], [0.0, 0.0, 0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(top(similarities, 3)[0], [1, 2, 3])
-    np.testing.assert_array_equal(top(similarities, 9), [[1, 2, 3, 4, 0], [0, 1, 2, 3, 4]])
-    assert top(np.empty((2, 0)), 5).shape == (2, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ class Trunk:
     """The image tower's pass with its first stages frozen: they see edges and colours, which
     ImageNet taught well enough, and cost nearly half of a step."""
 
-    def __init__(self, visual: nn.Module, frozen: int) -> None:
+    def __init__(self, visual: Any, frozen: int) -> None:
         self.visual, self.frozen = visual, frozen
         trunk = visual.trunk
         self.fixed = nn.ModuleList([trunk.conv_stem, trunk.bn1, *trunk.blocks[:frozen]]) if frozen else None

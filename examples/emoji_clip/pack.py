@@ -95,15 +95,33 @@ def pictures(work: Path) -> bytes:
     return out.getvalue()
 
 
+def soup(runs: list[dict]) -> dict[str, torch.Tensor]:
+    """The mean of several runs' image towers and logit scales (model soups, Wortsman et al. 2022).
+
+    The runs share their start, so their mean lies in the same valley, and carries over to an artist
+    that no run saw better than any of them.
+    """
+    towers = [run["visual"] for run in runs]
+    out = {}
+    for name, first in towers[0].items():
+        same = not first.is_floating_point()  # a counter
+        out[f"visual.{name}"] = first if same else torch.stack([tower[name] for tower in towers]).mean(0)
+    out["logit_scale"] = torch.stack([run["logit_scale"] for run in runs]).mean()
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--weights", default="clip.pt")
+    parser.add_argument("--images", nargs="*", default=[], help="train_image.py's files: their mean is the image tower")
     parser.add_argument("--to", type=Path, default=common.REPOSITORY / "pipeline" / "emoji")
     parser.add_argument("--no-pictures", action="store_true")
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
     state = torch.load(args.work / args.weights, weights_only=True, map_location="cpu")
+    if args.images:
+        state.update(soup([torch.load(args.work / name, weights_only=True) for name in args.images]))
     # Vectors stay in float32: they are few, and batch norm's variances reach below float16.
     state = {k: (v.half() if v.ndim > 1 else v).contiguous() for k, v in state.items()}
     put(args.to / "open_clip_config.json", (json.dumps(model.CONFIG, indent=2) + "\n").encode())

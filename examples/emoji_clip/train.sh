@@ -30,10 +30,11 @@ stage pictures.npz script render.py
 stage teacher.npz script teacher.py --threads "$threads" ${BF16:-}
 stage text.pt script train_text.py --threads "$threads"
 stage image1.pt script train_image.py --threads "$threads" --steps 2000 --out image1.pt
-stage image.pt script train_image.py --threads "$threads" --start image1.pt \
-    --steps 1500 --rate 6e-4 --soft 0.2 --seed 1 --out image.pt
-stage clip.pt script train_text.py --threads "$threads" --start text.pt --image image.pt \
+# The names are fixed from here on, so the courses that follow need not wait for each other.
+stage image2.pt script train_image.py --threads "$threads" --start image1.pt \
+    --steps 1500 --rate 6e-4 --soft 0.2 --seed 1 --out image2.pt
+stage clip.pt script train_text.py --threads "$threads" --start text.pt --image image1.pt \
     --steps 1400 --rate 2e-3 --out clip.pt
-script pack.py --to "$to"
+script pack.py --images image1.pt image2.pt --to "$to"
 script evaluate.py --model "$to" --split val --threads "$threads"
 script evaluate.py --model "$to" --split test --threads "$threads"

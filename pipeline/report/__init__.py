@@ -8,7 +8,7 @@ from typing import Any
 
 from neglabel.pipeline import config, files
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.report import measure, page, tables
+from neglabel.pipeline.report import cases, measure, page, tables
 from neglabel.pipeline.report.read import Run, read_runs
 from neglabel.pipeline.settings import ReportSettings
 
@@ -36,10 +36,18 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     accuracies = [a for run in runs for a in measure.accuracies(run, reporter.warn)]
     against = measure.against_random(runs, rows)
     versions = _versions()
-    html = page.render(settings, runs, rows, accuracies, against, versions)
+    shown = page.main_run(runs)
+    groups = cases.choose(shown, settings.cases) if settings.cases else []
+    gone, asked = cases.lost(groups)
+    if gone:
+        reporter.warn(
+            f"{shown.name}: {gone:,} of {asked:,} picture{'s' * (asked != 1)} to show can't be opened again; "
+            "the page has a blank where they were moved or deleted"
+        )
+    html = page.render(settings, runs, rows, accuracies, against, groups, versions)
     manifest = {
         "format": "neglabel-report",
-        "version": 1,
+        "version": files.VERSION,
         "convention": settings.fpr,
         "convention_text": tables.CONVENTIONS[settings.fpr],
         "settings": settings.model_dump(mode="json"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
+from PIL import Image, ImageOps
 
+from neglabel.pipeline.images import open_path
 from neglabel.pipeline.metrics import acceptance_threshold, known_labels
 from neglabel.pipeline.report.read import DataSet, Run
 
@@ -30,7 +31,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Case:
-    """One picture; ``picture`` is a data URI, or None where it can't be opened again."""
+    """One picture; ``path`` as in the scores, ``picture`` a data URI, or None where it can't be opened again."""
 
     id: str
     dataset: str
@@ -42,6 +43,7 @@ class Case:
     #: Whether the threshold that accepts 95 % of ID accepts it; None where there are no ID pictures.
     accepted: bool | None
     bars: tuple[Bar, ...]
+    path: str
     picture: str | None
 
 
@@ -79,9 +81,8 @@ def choose(run: Run, count: int) -> list[Group]:
     if cut is not None and np.isfinite(cut) and outside:
         near = sorted([*inside, *outside], key=lambda place: abs(place[2] - cut))
         plan.append(("Borderline", "nearest the threshold that accepts 95 % of ID", near[:count]))
-    opener = _opener()
     return [
-        Group(title, note, tuple(_case(run, place, cut, opener) for place in places))
+        Group(title, note, tuple(_case(run, place, cut) for place in places))
         for title, note, places in plan
         if places
     ]
@@ -95,7 +96,7 @@ def _ordered(sets: Sequence[DataSet], score: str) -> list[_Place]:
     return sorted(places, key=lambda place: place[2])
 
 
-def _case(run: Run, place: _Place, cut: float | None, opener: Callable[[str], str | None]) -> Case:
+def _case(run: Run, place: _Place, cut: float | None) -> Case:
     data, row, logit = place
     line = data.table.slice(row, 1).to_pylist()[0]
     bars = [
@@ -113,7 +114,8 @@ def _case(run: Run, place: _Place, cut: float | None, opener: Callable[[str], st
         id_share=None if share is None or np.isnan(share) else 100 * float(share),
         accepted=None if cut is None else logit >= cut,
         bars=tuple(sorted(bars, key=lambda bar: -bar.share)),
-        picture=opener(line["path"] or ""),
+        path=line["path"] or "",
+        picture=_thumbnail(line["path"] or ""),
     )
 
 
@@ -129,28 +131,23 @@ def _bars(labels: Sequence[str] | None, shares: Sequence[float] | None, count: i
     return [Bar(text, 100 * float(share), negative) for text, share in pairs if np.isfinite(share)][:count]
 
 
-def _opener() -> Callable[[str], str | None]:
-    """``path`` → data URI of a thumbnail, or None: a picture that has gone must not cost the report."""
+def lost(groups: Sequence[Group]) -> tuple[int, int]:
+    """Of the pictures shown that have a path, how many can't be opened again, and how many there are."""
+    opened = {case.path: case.picture is not None for group in groups for case in group.cases if case.path}
+    return list(opened.values()).count(False), len(opened)
+
+
+def _thumbnail(path: str) -> str | None:
+    """A data URI, or None: a picture that has gone must not cost the report."""
+    if not path:
+        return None
     try:
-        open_path = import_module("neglabel.pipeline.images").open_path
-    except (ImportError, AttributeError):
-        return lambda path: None
-
-    def opened(path: str) -> str | None:
-        if not path:
-            return None
-        try:
-            return _thumbnail(open_path(path))
-        except Exception:  # decoders and data set libraries raise what they like
-            return None
-
-    return opened
+        return _data_uri(open_path(path))
+    except Exception:  # decoders and data set libraries raise what they like
+        return None
 
 
-def _thumbnail(image: object) -> str:
-    from PIL import Image, ImageOps
-
-    assert isinstance(image, Image.Image)
+def _data_uri(image: Image.Image) -> str:
     picture = ImageOps.exif_transpose(image)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

@@ -118,9 +118,15 @@ def accuracies(run: Run, warn: Callable[[str], None]) -> list[Accuracy]:
     found = []
     for data in run.of_role("id"):
         true = data.texts("label")
+        labelled = sum(bool(label.strip()) for label in true)
         known = sum(map(bool, metrics.known_labels(true, run.labels)))
-        if strange := sum(map(bool, true)) - known:
-            warn(f"{run.name}: {strange:,} of {len(true):,} labels of {data.name} are not ID labels; not in accuracy")
+        if strange := labelled - known:
+            warn(
+                f"{run.name}: {strange:,} of {labelled:,} labelled picture{'s' * (labelled != 1)} of {data.name} "
+                f"{'has' if strange == 1 else 'have'} a label that is no ID label; "
+                f"{'it is' if strange == 1 else 'they are'} not in the accuracy, since a class that is unknown can't be "
+                "judged"
+            )
         if known:
             value = metrics.accuracy(true, data.texts("predicted_label"), run.labels)
             found.append(Accuracy(run.name, data.name, known, 100 * value))

@@ -75,7 +75,7 @@
     shown = 0;
     extend();
     const cut = name === "kept" && data.count > words.text.length ? ` (of ${data.count.toLocaleString("en")} in all)` : "";
-    count.textContent = `${found.length.toLocaleString("en")} of ${order.length.toLocaleString("en")} ${of}${cut}`;
+    count.textContent = `${found.length.toLocaleString("en")} of ${order.length.toLocaleString("en")} ${order.length === 1 ? of.replace(/s\b/, "") : of}${cut}`;
     table.closest(".scroll").scrollTop = 0;
   };
 

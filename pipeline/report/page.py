@@ -21,16 +21,22 @@ _HERE = Path(__file__).parent
 PANELS = 12
 
 
+def main_run(runs: Sequence[Run]) -> Run:
+    """The first run whose negatives are not random, else the first."""
+    return next((run for run in runs if not run.random), runs[0])
+
+
 def render(
     settings: ReportSettings,
     runs: Sequence[Run],
     rows: Sequence[Row],
     found: Sequence[Accuracy],
     against: Sequence[Against],
+    groups: Sequence[cases.Group],
     versions: Mapping[str, str],
 ) -> str:
-    """The page. Its details (figures, words, cases) are those of the first run whose negatives are not random."""
-    main = next((run for run in runs if not run.random), runs[0])
+    """The page. Its details (figures, words, and ``groups`` of single pictures) are those of :func:`main_run`."""
+    main = main_run(runs)
     table = words.data(main.negatives)
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -66,7 +72,7 @@ def render(
         words=table,
         first_words=words.first(table, 50),
         active=words.active(main),
-        groups=cases.choose(main, settings.cases) if settings.cases else [],
+        groups=groups,
         sources=[_source(run) for run in compared],
         own={"settings": _flat(settings.model_dump(mode="json", exclude_none=True)), "versions": dict(versions)},
     )

@@ -87,7 +87,8 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Every folder as a :class:`Run` with a name of its own.
 
     Raises:
-        UsageError: no folder, one given twice, one that is not the output of ``score``, a missing file or column.
+        UsageError: no folder, one given twice, one that is not the output of ``score`` or of a newer neglabel's, a
+            missing file or column.
         NeglabelError: something in it is damaged.
     """
     if not folders:
@@ -149,7 +150,8 @@ def _read_set(folder: Path, name: str, role: str, rows: int, unreadable: int, sc
     except (pa.ArrowInvalid, OSError) as error:
         raise NeglabelError(f"{path} is damaged ({str(error).splitlines()[0]}); run `score` again") from None
     if table.num_rows != rows:
-        raise NeglabelError(f"{path} has {table.num_rows:,} rows, the manifest says {rows:,}; run `score` again")
+        there = f"{table.num_rows:,} row{'s' * (table.num_rows != 1)}"
+        raise NeglabelError(f"{path} has {there}, the manifest says {rows:,}; run `score` again")
     for column in numbers:
         if not pa.types.is_floating(table.schema.field(column).type):
             raise UsageError(f"{path}: `{column}` is {table.schema.field(column).type}, not floats")
@@ -158,10 +160,10 @@ def _read_set(folder: Path, name: str, role: str, rows: int, unreadable: int, sc
 
 
 def _refuse_some_nan(path: Path, column: str, table: pa.Table) -> None:
-    """All NaN is "no evidence"; some NaN is a mistake that would bend every metric."""
+    """All NaN is "no evidence"; some NaN is a mistake that would bend every metric. Rows are named from 1."""
     nan = np.isnan(np.asarray(table.column(column).to_numpy(), dtype=np.float64))
     if nan.any() and not nan.all():
-        raise NeglabelError(f"{path}, row {int(nan.argmax()):,}: `{column}` is NaN; run `score` again")
+        raise NeglabelError(f"{path}, row {int(nan.argmax()) + 1:,}: `{column}` is NaN; run `score` again")
 
 
 def _read_negatives(folder: Path, count: int, random: bool) -> Negatives:

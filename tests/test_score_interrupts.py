@@ -1,0 +1,137 @@
+"""A score run that fails or is interrupted: what stays, and what does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from neglabel import NeglabelError
+from neglabel.pipeline import config, score_sets
+from neglabel.pipeline.image_encoder import ImageEncoder
+
+from .make_world import make_gallery, make_world, options, rows, run, unit, with_pictures, write
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    return make_world(tmp_path)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    return make_gallery(make_world(tmp_path))
+
+
+def test_interrupted_runs_leave_nothing_half_written(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(options(world))
+    inner = score_sets._blocks
+
+    def interrupted(source: Any, model: Any) -> Any:
+        yield from inner(source, model)
+        if "ood" in source.spec:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(options(world, temperature={"neglabel": 0.5}))
+    assert not list((world / "out").glob(".*"))
+    manifest = json.loads((world / "out" / "manifest.json").read_text())
+    assert (manifest["complete"], manifest["datasets"]) == (False, [])
+    monkeypatch.setattr(score_sets, "_blocks", inner)
+    run(options(world))
+    assert json.loads((world / "out" / "manifest.json").read_text())["complete"] is True
+
+
+def test_ctrl_c_leaves_no_half_written_file(gallery: Path, tiny_model: Path) -> None:
+    """A real process, interrupted while it encodes; the same command then finishes."""
+    for i in range(400):
+        shutil.copy(gallery / "cats" / "class_1" / "0.png", gallery / "cars" / f"copy{i}.png")
+    settings = with_pictures(gallery, tiny_model, batch_size=1)
+    (gallery / "again.toml").write_text(config.dump(settings))
+    code = (
+        "import sys; from pathlib import Path; from neglabel.pipeline import config; "
+        "from neglabel.pipeline.progress import Reporter; from neglabel.pipeline.score import score; "
+        "from neglabel.pipeline.settings import ScoreSettings; "
+        "score(config.make(ScoreSettings, {}, Path(sys.argv[1])), Reporter())"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(gallery / "again.toml")], stderr=subprocess.DEVNULL) as run_:
+        while not list((gallery / "out").glob(".scores-cars*")) and run_.poll() is None:
+            time.sleep(0.01)
+        run_.send_signal(signal.SIGINT)
+        assert run_.wait(30) != 0
+    assert sorted(p.name for p in (gallery / "out").iterdir()) == ["manifest.json", "scores-cats.parquet"]
+    run(settings)
+    assert len(rows(gallery, "cars")["id"]) == 404
+
+
+def test_what_fails_with_nothing_finished_leaves_nothing(gallery: Path, tiny_model: Path) -> None:
+    (gallery / "cats" / "class_1" / "0.png").write_text("no picture")
+    (gallery / "empty").mkdir()
+    for out, there in ((gallery / "a" / "b" / "out", gallery / "a"), (gallery / "empty", gallery / "empty" / "x")):
+        with pytest.raises(NeglabelError, match="can't be decoded"):
+            run(with_pictures(gallery, tiny_model, strict=True, out=out))
+        assert not there.exists()
+    assert list((gallery / "empty").iterdir()) == []
+    # What is finished stays.
+    swapped = {"id": {"cars": str(gallery / "cars")}, "ood": {"cats": str(gallery / "cats")}}
+    with pytest.raises(NeglabelError, match="can't be decoded"):
+        run(with_pictures(gallery, tiny_model, strict=True, **swapped))
+    assert sorted(p.name for p in (gallery / "out").iterdir()) == ["manifest.json", "scores-cars.parquet"]
+    assert json.loads((gallery / "out" / "manifest.json").read_text())["complete"] is False
+    # A folder of an earlier run stays ours.
+    (gallery / "out" / "scores-cars.parquet").unlink()
+    with pytest.raises(NeglabelError, match="can't be decoded"):
+        run(with_pictures(gallery, tiny_model, strict=True))
+    assert [p.name for p in (gallery / "out").iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("wrong", ["nan", "length"])
+def test_pictures_that_are_bad_embeddings_are_found_before_anything_is_written(world: Path, wrong: str) -> None:
+    bad = unit(np.random.default_rng(1), 20)
+    bad[7, 3] = np.nan
+    write(world / "bad.parquet", bad)
+    if wrong == "length":
+        column = pa.array([row.tolist() for row in unit(np.random.default_rng(2), 9_000, 2)] + [[1.0] * 3] * 9_000)
+        pq.write_table(pa.table({"embedding": column}), world / "bad.parquet")
+        write(world / "labels.parquet", unit(np.random.default_rng(0), 3, 2), text=list("abc"))
+        changes = {"id": {}, "negatives": world / "none.txt", "ood": {"b": str(world / "bad.parquet")}}
+        (world / "none.txt").write_text("")
+    else:
+        changes = {"ood": {"b": str(world / "bad.parquet")}}
+    with pytest.raises(NeglabelError, match=r"row 8: the embedding is NaN|near row|dimensions among others"):
+        run(options(world, **changes))
+    assert not (world / "out").exists()
+
+
+def test_an_interrupted_run_keeps_what_the_cache_has(
+    gallery: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = with_pictures(gallery, tiny_model, cache=gallery / "cache", batch_size=2)
+    inner, done = ImageEncoder._forward, [0]
+
+    def forward(self: ImageEncoder, pixels: Any) -> Any:
+        if done[0] == 4:
+            raise KeyboardInterrupt
+        done[0] += len(pixels)
+        return inner(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageEncoder, "_forward", forward)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings)
+    assert not settings.out.exists()
+    summary = run(settings)
+    assert summary["cached"] == 4
+    assert run(settings)["cached"] == 9
+    assert run(with_pictures(gallery, tiny_model))["cached"] is None
