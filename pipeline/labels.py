@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import store
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
-from neglabel.pipeline.text_encoder import TextEncoder
+
+if TYPE_CHECKING:
+    from neglabel.pipeline.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)

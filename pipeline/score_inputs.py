@@ -113,6 +113,6 @@ def check_embeddings(sets: Iterable[DataSet], dimension: int, reporter: Reporter
         for block in blocks:
             if block.embedding.shape[1] != dimension:
                 raise NeglabelError(
-                    f"{path}, row {block.start + 1:,}: an embedding of {block.embedding.shape[1]} dimensions among others "
-                    f"of {dimension}; leave that row out"
+                    f"{path}, row {block.start + 1:,}: an embedding of {block.embedding.shape[1]} dimensions "
+                    f"among others of {dimension}; leave that row out"
                 )

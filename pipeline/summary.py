@@ -57,7 +57,8 @@ def _score(summary: Mapping[str, Any], console: Console) -> None:
             "–" if not row["rows"] else "no evidence" if share is None else f"{share:.3f}",
         )  # fmt: skip
     console.print(table)
-    console.print(f"{summary['out']} in {summary['seconds']:.1f} s", markup=False)
+    cached = f", {summary['cached']:,} pictures from the cache" if summary.get("cached") else ""
+    console.print(f"{summary['out']} in {summary['seconds']:.1f} s{cached}", markup=False)
 
 
 def _report(summary: Mapping[str, Any], console: Console) -> None:

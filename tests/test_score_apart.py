@@ -46,7 +46,7 @@ def test_one_picture_is_not_both_id_and_ood(gallery: Path, monkeypatch: pytest.M
         ({"a": "hf:imagefolder:cats"}, "hf:imagefolder:cats@train"),
         ({"a": "list.txt@cats"}, "cats/class_1/../class_1/0.png"),
     ):
-        with pytest.raises(UsageError, match="both hold .*; keep ID and OOD pictures apart|lies inside the first"):
+        with pytest.raises(UsageError, match=r"both hold .*; keep ID and OOD pictures apart|lies inside the first"):
             data_sets(with_pictures(gallery, None, id=id_, ood={"b": ood}))
     sets = data_sets(with_pictures(gallery, None, id=cats, ood={"b": "cars.txt@cars", "c": "cars.txt@cars"}))
     assert [len(data.source.items) for data in sets] == [5, 1, 1]

@@ -25,7 +25,7 @@ def test_fewer_than_a_hundred_negatives_are_one_group_unless_asked(world: Path) 
         assert config.make(ScoreSettings, {}, folder / "settings.toml").groups == manifest["settings"]["groups"]
         return manifest["settings"]["groups"], manifest["scores"][0]["groups"]
 
-    seen = str(world / "ood.parquet")
+    seen = str(write(world / "seen.parquet", unit(np.random.default_rng(1), 9)))
     summary = run(options(world, groups=None, ood={}, score=["neglabel", "neglabel-ungrouped"], id={"in": seen}))
     assert len(summary["warnings"]) == 1
     assert "fewer than 100 negative labels: scored as one group" in summary["warnings"][0]

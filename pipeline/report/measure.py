@@ -124,8 +124,8 @@ def accuracies(run: Run, warn: Callable[[str], None]) -> list[Accuracy]:
             warn(
                 f"{run.name}: {strange:,} of {labelled:,} labelled picture{'s' * (labelled != 1)} of {data.name} "
                 f"{'has' if strange == 1 else 'have'} a label that is no ID label; "
-                f"{'it is' if strange == 1 else 'they are'} not in the accuracy, since a class that is unknown can't be "
-                "judged"
+                f"{'it is' if strange == 1 else 'they are'} not in the accuracy, "
+                "since a class that is unknown can't be judged"
             )
         if known:
             value = metrics.accuracy(true, data.texts("predicted_label"), run.labels)
