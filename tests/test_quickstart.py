@@ -27,7 +27,8 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "import atexit, shutil; from neglabel.cli import main; "
         f"atexit.register(shutil.copyfile, '/proc/self/status', {str(status)!r}); main()"
     )
-    result = subprocess.run([sys.executable, "-c", code, "quickstart", "--out", str(out)], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, "quickstart", "--out", str(out)]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     with open(out / "report" / "metrics.csv", newline="") as file:
         rows = {(r["run"], r["score"], r["ood"]): r for r in csv.DictReader(file)}
