@@ -26,7 +26,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError where it can't be read or parsed."""
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            values: dict[str, Any] = tomllib.load(file)
+            return values
     except OSError as error:
         raise UsageError(f"can't read config {path}: {error.strerror}; give a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
