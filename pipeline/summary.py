@@ -24,8 +24,9 @@ def _encode(summary: Mapping[str, Any], console: Console) -> None:
     counts = summary["counts"]
     by_pos = ", ".join(f"{n:,} {pos}" for pos, n in counts["by_pos"].items())
     rejected = ", ".join(f"{n:,} {reason}" for reason, n in counts["rejected"].items()) or "none"
+    shards = f"{summary['shards']} shard{'s' * (summary['shards'] != 1)}"
     console.print(
-        f"{summary['out']}: {counts['candidates']:,} candidates ({by_pos}) in {summary['shards']} shard{'s' * (summary['shards'] != 1)}; "
+        f"{summary['out']}: {counts['candidates']:,} candidates ({by_pos}) in {shards}; "
         f"{counts['truncated']:,} truncated; rejected: {rejected}; "
         f"{summary['encoded']:,} encoded in {summary['seconds']:.1f} s",
         markup=False,
