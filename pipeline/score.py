@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from neglabel.indexes.flat import NegativeIndex
 from neglabel.pipeline import config, store
 from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json, write_text
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
+from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
 from neglabel.pipeline.score_model import ModelOnDemand
@@ -55,9 +57,13 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         reporter.warn(f"{settings.negatives} has no negative labels: no evidence for {', '.join(silent)} (NaN)")
     names, labels, prompts = read_labels(settings, negatives, model, reporter)
     number, groups = group(settings, temperatures, negatives, reporter)
-    # What was left to a default is written down as what it came to.
+    # What was left to a default is written down as what it came to, and paths so that any folder finds them.
+    pictures = {
+        role: {name: images_in(Path.cwd(), spec) for name, spec in getattr(settings, role).items()}
+        for role in ("id", "ood", "images")
+    }
     effective = settings.model_copy(
-        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number}
+        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **pictures}
     )
     same_dimension(settings, negatives, labels, sets, model)
     model.prepare(sources)
