@@ -58,12 +58,12 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     names, labels, prompts = read_labels(settings, negatives, model, reporter)
     number, groups = group(settings, temperatures, negatives, reporter)
     # What was left to a default is written down as what it came to, and paths so that any folder finds them.
-    pictures = {
+    placed = {
         role: {name: images_in(Path.cwd(), spec) for name, spec in getattr(settings, role).items()}
         for role in ("id", "ood", "images")
     }
     effective = settings.model_copy(
-        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **pictures}
+        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **placed}
     )
     same_dimension(settings, negatives, labels, sets, model)
     model.prepare(sources)
