@@ -11,7 +11,7 @@ from typing import Any
 from neglabel import UsageError
 from neglabel.corpora import check_corpus, provenance, rows_expected
 from neglabel.pipeline import config
-from neglabel.pipeline.files import claim_folder, read_json, versions, write_json, write_text
+from neglabel.pipeline.files import VERSION, claim_folder, read_json, versions, write_json, write_text
 from neglabel.pipeline.models import load_model
 from neglabel.pipeline.places import corpus_in
 from neglabel.pipeline.plan import ShardPlan, merge_counts, plan_shards
@@ -23,7 +23,6 @@ from neglabel.pipeline.shards import ShardRecord, encode_shard, flaw, records_of
 from neglabel.pipeline.text_encoder import TextEncoder
 
 FORMAT = "neglabel-candidates"
-VERSION = 1
 #: What must agree for a store to be continued.
 IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
             "batch_size", "limit")  # fmt: skip

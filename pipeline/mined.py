@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import config, store
 from neglabel.pipeline.candidates import Selection, Stores, take_text
-from neglabel.pipeline.files import versions, write_text
+from neglabel.pipeline.files import VERSION, versions, write_text
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.settings import MineSettings
 
 FORMAT = "neglabel-negatives"
-VERSION = 1
 #: Edges of the histogram of distances: a cosine's range in steps of 0.005.
 EDGES = np.linspace(-1, 1, 401)
 #: How many of the candidates nearest to the ID labels are noted.

@@ -13,7 +13,7 @@ from typing import Any
 
 from neglabel import UsageError
 from neglabel.pipeline import config
-from neglabel.pipeline.files import claim_folder, versions, write_json
+from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json
 from neglabel.pipeline.places import corpus_in, images_in, model_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import EncodeSettings, MineSettings, ReportSettings, RunSettings, ScoreSettings
@@ -70,7 +70,7 @@ def claim(out: Path) -> None:
     """Make ``out`` a run's folder. Raises UsageError where it holds something else."""
     claim_folder(out, FORMAT)
     if not (out / "manifest.json").exists():
-        write_json(out / "manifest.json", {"format": FORMAT, "version": 1, "versions": versions()})
+        write_json(out / "manifest.json", {"format": FORMAT, "version": VERSION, "versions": versions()})
 
 
 def stages(settings: RunSettings, folder: Path = Path()) -> dict[str, Any]:
