@@ -12,7 +12,7 @@ test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -m "not soak"
 
 soak: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

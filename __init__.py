@@ -14,7 +14,13 @@ __version__ = "0.1.0"
 
 
 class NeglabelError(Exception):
-    """The work failed: one sentence saying what, where, and what to do. Exit code 1."""
+    """The work failed: one sentence saying what, where, and what to do. Exit code 1.
+
+    It may quote a file's content or name: what can't be printed in one line is shown escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 class UsageError(NeglabelError):

@@ -26,6 +26,8 @@ SOURCE = "Princeton WordNet, https://wordnet.princeton.edu"
 TYPICAL_SIZE = "117,798 nouns and 21,479 adjectives, 11,529 verbs, 4,481 adverbs (3.0)"
 HOW_TO_GET = "3.0 is in this package; another version: `corpora/wordnet` of the folder that NLTK_DATA names"
 
+#: What nltk raises on files that are none of WordNet's: its parser has no error of its own for them.
+_UNREADABLE = (LookupError, OSError, ValueError, AttributeError, TypeError, StopIteration)
 #: Synsets after which nltk's cache is emptied.
 _FORGET = 1_024
 #: What the authors' code leaves out (``preset=official``).
@@ -90,11 +92,8 @@ def reader() -> Any:
     try:
         wordnet.ensure_loaded()
         wordnet.get_version()
-    except (LookupError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].strip("* ") if str(error).strip() else type(error).__name__
-        raise NeglabelError(
-            f"WordNet can't be read ({reason}); mend or remove the `corpora/wordnet` found through NLTK_DATA"
-        ) from None
+    except _UNREADABLE as error:
+        raise _damaged(error) from None
     return wordnet
 
 
@@ -111,7 +110,10 @@ def check(options: Options) -> None:
             letters = [POS_NAMES[p][:3] for p in options.pos]
             valid = ", ".join(n for n in lexicographer_files() if n[:3] in letters)
             raise UsageError(f"corpus wordnet: no lexicographer file `{name}`; valid: {valid}")
-    Lineage(reader(), options.domain, options.depth)
+    try:
+        Lineage(reader(), options.domain, options.depth)
+    except _UNREADABLE as error:
+        raise _damaged(error) from None
 
 
 def expected(options: Options) -> int | None:
@@ -160,12 +162,15 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
                         synset.definition() or "",
                     )  # fmt: skip
         _forget_synsets(wordnet)
-    except (WordNetError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        # nltk's parser of the data files has no error of its own for lines that are none of WordNet's.
-        why = (str(error).splitlines() or [""])[0][:100] or type(error).__name__
-        raise NeglabelError(
-            f"WordNet can't be read ({why}); mend or remove the `corpora/wordnet` found through NLTK_DATA"
-        ) from None
+    except (*_UNREADABLE, WordNetError) as error:
+        raise _damaged(error) from None
+
+
+def _damaged(error: BaseException) -> NeglabelError:
+    reason = (str(error).strip().splitlines() or [""])[0].strip("* ")[:200] or type(error).__name__
+    return NeglabelError(
+        f"WordNet can't be read ({reason}); mend or remove the `corpora/wordnet` found through NLTK_DATA"
+    )
 
 
 def _forget_synsets(wordnet: Any) -> None:

@@ -12,8 +12,9 @@ from .tiny_model import build_tiny
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
-# Timings never decide a test.
-settings.register_profile("neglabel", deadline=None)
+# Timings never decide a test, and one commit gives one verdict: `make soak` looks for new cases.
+settings.register_profile("neglabel", deadline=None, derandomize=True)
+settings.register_profile("soak", deadline=None, max_examples=500)
 settings.load_profile("neglabel")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neglabel import NeglabelError, UsageError
@@ -187,6 +187,7 @@ def test_files_never_raise_on_arbitrary_bytes(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["w.csv", "w.tsv", "w.jsonl", "w.parquet", "w.txt.gz", "w.csv.zst"])
+@example(data=b'"', start=b"")
 @given(
     data=st.binary(max_size=300),
     start=st.sampled_from([b"", b"text,pos\n", b"text\tpos\n", b'{"text": "a"}\n', b"PAR1"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neglabel import UsageError
@@ -132,6 +132,7 @@ def test_any_depth_is_a_range_or_one_sentence(value: Any) -> None:
 
 
 @settings(max_examples=3, deadline=None)
+@example(data=b"\0", where="index.adv")
 @given(data=st.binary(min_size=1, max_size=200), where=st.sampled_from(["data.adv", "index.adv", "lexnames"]))
 def test_broken_data_raises_nothing_else(data: bytes, where: str) -> None:
     """In a process of its own: nltk keeps what it has found."""
