@@ -10,23 +10,36 @@ from neglabel.corpora.text import normalise
 Mode = Literal["text", "text+pos", "none"]
 
 
+#: Buckets by the first 18 bits of a digest: at 20 million words each holds 76 digests, found by one search of bytes.
+_BUCKETS = 1 << 18
+_WIDTH = 16
+
+
 class Deduplicator:
-    """Remembers normalised texts, as 16-byte digests.
+    """Remembers normalised texts as 16-byte digests, 22 bytes a text (20 million: 0.44 GB).
 
     Two of 20 million different words share a 128-bit digest with probability below 1e-24.
     """
 
     def __init__(self, mode: Mode = "text") -> None:
         self.mode = mode
-        self._seen: set[bytes] = set()
+        self._buckets: list[bytearray | None] = [None] * _BUCKETS
 
     def is_new(self, text: str, pos: str = "") -> bool:
         """True the first time a text (with its part of speech, where the mode says so) is met."""
         if self.mode == "none":
             return True
         key = normalise(text) + (f"\0{pos}" if self.mode == "text+pos" else "")
-        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if digest in self._seen:
+        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_WIDTH).digest()
+        number = int.from_bytes(digest[:4], "little") % _BUCKETS
+        bucket = self._buckets[number]
+        if bucket is None:
+            self._buckets[number] = bytearray(digest)
+            return True
+        place = bucket.find(digest)
+        while place > 0 and place % _WIDTH:  # bytes of two neighbours, not a digest
+            place = bucket.find(digest, place + 1)
+        if place >= 0:
             return False
-        self._seen.add(digest)
+        bucket += digest
         return True
