@@ -1,0 +1,178 @@
+"""The forward pass of a causal text tower over a prefix tree, on open_clip's own modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neglabel.pipeline.causal_layer import CausalLayer
+from neglabel.pipeline.prefix_tree import BLOCK, Tree
+
+#: Rows a tile on the CPU: a tile's hidden layer stays in the cache. A multiple of the block.
+TILE = 512
+
+
+@dataclass(frozen=True)
+class CausalParts:
+    """What :func:`neglabel.pipeline.towers.inspect` found a causal text tower to be made of."""
+
+    token_embedding: nn.Embedding
+    positional_embedding: Tensor
+    blocks: tuple[Any, ...]
+    ln_final: Any
+    #: a matrix (D, E), a Linear, or nothing.
+    projection: Any
+    #: ``argmax``, ``eos`` or ``first``; ``cls`` where a class token is appended (CoCa).
+    pool: str
+    eos_id: int = -1
+    #: CoCa's class token, the id of padding, and whether its mask is the corrected one.
+    cls: Tensor | None = None
+    pad_id: int = 0
+    correct_cls_mask: bool = False
+
+    @property
+    def cls_token(self) -> int:
+        """The id under which the class token is planned: the first that is no word's."""
+        return self.token_embedding.num_embeddings
+
+    def sequences(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n, L) padded ids → ids and lengths (n,) of what the tower's output depends on; the last token is the end."""
+        if self.cls is None:
+            if self.pool == "argmax":
+                return ids, ids.argmax(axis=1) + 1
+            # No end token anywhere: open_clip then reads the first place.
+            return ids, (ids == self.eos_id).argmax(axis=1) + 1 if self.pool == "eos" else np.ones(len(ids), np.int64)
+        n, context = ids.shape
+        words = context - (ids[:, ::-1] != self.pad_id).argmax(axis=1)
+        words[(ids == self.pad_id).all(axis=1)] = 0
+        # The mask of published CoCa weights is shifted by one: the class token sees the first padding token as well.
+        at = words if self.correct_cls_mask else np.minimum(words + 1, context)
+        wide = np.concatenate([ids, np.full((n, 1), self.pad_id)], axis=1)
+        wide[np.arange(n), at] = self.cls_token
+        return wide, at + 1
+
+    @property
+    def hiding(self) -> dict[str, Any]:
+        """Which nodes nobody sees, as arguments of :func:`neglabel.pipeline.prefix_tree.tree`."""
+        return {} if self.cls is None else {"unseen": self.pad_id, "unseen_by_parent": not self.correct_cls_mask}
+
+
+class CausalTower:
+    """Runs prefix trees through the tower; keeps its scratch memory from tree to tree."""
+
+    def __init__(self, parts: CausalParts, tile: int | None = None) -> None:
+        self.parts = parts
+        self.layers = [CausalLayer(block) for block in parts.blocks]
+        weight = parts.blocks[0].mlp.c_fc.weight
+        self.device, self.dtype, self.width = weight.device, weight.dtype, parts.token_embedding.embedding_dim
+        # On a GPU one launch takes all rows.
+        self.tile = tile or (TILE if self.device.type == "cpu" else 1 << 30)
+        self._scratch: dict[str, Tensor] = {}
+
+    @torch.inference_mode()
+    def __call__(self, tree: Tree) -> Tensor:
+        """The (m, E) float32 unit embeddings of a tree's ends, on the tower's device."""
+        token, depth, last, keys, ends, first, alike = (self._put(array) for array in tree[:-1])
+        rows = len(token)
+        keys, mask = self._visible(keys, last)
+        x = self._buffer("x", rows, self.width)
+        embedded = self._embed(token[first], depth[first])
+        torch.index_select(embedded, 0, alike, out=x)
+        queries, memory = self._buffer("q", rows, self.width), self._buffer("kv", rows, 2 * self.width)
+        for number, layer in enumerate(self.layers):
+            final = number == len(self.layers) - 1
+            if number == 0:
+                # Before attention mixes, a node is its token and its place: each pair once.
+                normed = layer.ln_1(embedded)
+                torch.index_select(layer.queries(normed, torch.empty_like(normed)), 0, alike, out=queries)
+                both = normed.new_empty(len(normed), 2 * self.width)
+                torch.index_select(layer.keys_values(normed, both), 0, alike, out=memory)
+            else:
+                for part in self._tiles(rows):
+                    normed = layer.ln_1(x[part])
+                    layer.keys_values(normed, memory[part])
+                    if not final:
+                        layer.queries(normed, queries[part])
+            if final:
+                x = self._last(layer, number, x, queries, memory, keys, mask, ends)
+            else:
+                for part in self._tiles(rows):
+                    attended = self._attend(layer, queries[part], memory, keys, mask, part)
+                    layer.finish(x[part], attended, self._buffer("hidden", len(attended), layer.hidden))
+        return self._project(self.parts.ln_final(x))
+
+    def _last(
+        self, layer: CausalLayer, number: int, x: Tensor, queries: Tensor, memory: Tensor, keys: Tensor,
+        mask: Tensor, ends: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """The last layer, of which only the end nodes are read: nobody else needs a query, a projection, an MLP."""
+        read = x[ends]
+        if number:
+            asked = torch.empty_like(read)
+            for part in self._tiles(len(read)):
+                layer.queries(layer.ln_1(read[part]), asked[part])
+            queries.index_copy_(0, ends, asked)
+        attended = torch.cat(
+            [self._attend(layer, queries[part], memory, keys, mask, part) for part in self._tiles(len(x))]
+        )[ends]
+        for part in self._tiles(len(read)):
+            layer.finish(read[part], attended[part], self._buffer("hidden", len(read[part]), layer.hidden))
+        return read
+
+    def _attend(
+        self, layer: CausalLayer, queries: Tensor, memory: Tensor, keys: Tensor, mask: Tensor, part: slice
+    ) -> Tensor:
+        """(t, D) queries of whole blocks → (t, D): each over what its block may see."""
+        blocks = slice(part.start // BLOCK, part.start // BLOCK + len(queries) // BLOCK)
+        seen = memory.index_select(0, keys[blocks].reshape(-1))
+        k, v = seen.view(-1, keys.shape[1], 2, layer.heads, self.width // layer.heads).permute(2, 0, 3, 1, 4)
+        q = queries.view(-1, BLOCK, layer.heads, self.width // layer.heads).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[blocks]).transpose(1, 2).reshape(queries.shape)
+
+    def _visible(self, keys: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, k) keys → keys that can be gathered, and the additive mask (b, 1, BLOCK, k) of all layers."""
+        known = keys.clamp(min=0)
+        query = torch.arange(len(last), device=self.device).view(-1, BLOCK, 1)
+        # In depth-first order a node lies under another where it comes no earlier and within that one's descendants.
+        seen = ((keys >= 0) & (last[known] >= 0))[:, None] & (known[:, None] <= query) & (last[known][:, None] >= query)
+        mask = torch.zeros(seen.shape, dtype=self.dtype, device=self.device)
+        return known, mask.masked_fill_(~seen, float("-inf"))[:, None]
+
+    def _embed(self, token: Tensor, depth: Tensor) -> Tensor:
+        parts = self.parts
+        place = depth
+        if parts.cls is None:
+            x = parts.token_embedding(token).to(self.dtype)
+        else:
+            is_cls = token == parts.cls_token
+            x = parts.token_embedding(token.clamp(max=parts.cls_token - 1)).to(self.dtype)
+            x = torch.where(is_cls[:, None], parts.cls.to(self.dtype), x)
+            place = depth.masked_fill(is_cls, len(parts.positional_embedding) - 1)
+        return x + parts.positional_embedding.to(self.dtype)[place]
+
+    def _project(self, x: Tensor) -> Tensor:
+        projection = self.parts.projection
+        if isinstance(projection, nn.Linear):
+            x = projection(x)
+        elif projection is not None:
+            x = x @ projection
+        return F.normalize(x.float(), dim=-1)
+
+    def _tiles(self, rows: int) -> list[slice]:
+        return [slice(i, min(i + self.tile, rows)) for i in range(0, rows, self.tile)]
+
+    def _buffer(self, name: str, rows: int, width: int) -> Tensor:
+        held = self._scratch.get(name)
+        if held is None or len(held) < rows or held.shape[1] != width:
+            # Zeros: a node without a query keeps what was there, and that must be a number.
+            self._scratch[name] = held = torch.zeros(rows, width, dtype=self.dtype, device=self.device)
+        return held[:rows]
+
+    def _put(self, array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
