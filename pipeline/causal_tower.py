@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neglabel.pipeline.causal_layer import CausalLayer
-from neglabel.pipeline.prefix_tree import BLOCK, Tree
+from neglabel.pipeline.prefix_tree import BLOCK, Ints, Sequences, Tree, cut, distinct, tree
 
 #: Rows a tile on the CPU: a tile's hidden layer stays in the cache. A multiple of the block.
 TILE = 512
@@ -75,8 +75,24 @@ class CausalTower:
         self.tile = tile or (TILE if self.device.type == "cpu" else 1 << 30)
         self._scratch: dict[str, Tensor] = {}
 
+    def sequences(self, ids: NDArray[np.int64]) -> Sequences:
+        """(n, L) padded ids → the distinct sequences that count, sorted."""
+        return distinct(*self.parts.sequences(ids))
+
+    def cut(self, sequences: Sequences, budget: int) -> Ints:
+        """Bounds (c + 1,) of batches of about ``budget`` nodes."""
+        return cut(sequences, budget)
+
+    def run(self, sequences: Sequences, start: int, stop: int) -> Tensor:
+        """The (stop − start, E) float32 unit embeddings of a batch, on the tower's device."""
+        return self.forward(tree(sequences, start, stop, **self.parts.hiding))
+
+    def release(self) -> None:
+        """Let go of the scratch memory."""
+        self._scratch.clear()
+
     @torch.inference_mode()
-    def __call__(self, tree: Tree) -> Tensor:
+    def forward(self, tree: Tree) -> Tensor:
         """The (m, E) float32 unit embeddings of a tree's ends, on the tower's device."""
         token, depth, last, keys, ends, first, alike = (self._put(array) for array in tree[:-1])
         rows = len(token)

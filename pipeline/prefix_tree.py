@@ -76,13 +76,13 @@ def distinct(ids: Ints, lengths: Ints) -> Sequences:
 
 
 def cut(sequences: Sequences, budget: int) -> Ints:
-    """Bounds (c + 1,) of chunks of about equal size and at most ``budget`` nodes (three sequences always fit)."""
+    """Bounds (c + 1,) of chunks of about equal size and at most ``budget`` nodes, or three sequences' worth."""
     cost = np.cumsum(sequences.lengths - sequences.shared)
     if not len(cost):
         return np.zeros(1, np.int64)
     # A chunk repeats the path to its first row, and ends with a whole one: the longest twice.
     longest = int(sequences.lengths.max())
-    chunks = -(-int(cost[-1]) // max(budget - 2 * longest, longest))
+    chunks = -(-int(cost[-1]) // max(budget - 2 * longest, 1))
     inner = np.searchsorted(cost, cost[-1] * np.arange(1, chunks) / chunks)
     return np.unique(np.concatenate([[0], inner, [len(cost)]])).astype(np.int64)
 

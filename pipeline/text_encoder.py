@@ -1,45 +1,124 @@
-"""Prompts → unit vectors, through the text tower of any open_clip model."""
+"""Prompts → unit vectors, through the text tower of any open_clip model, by the fastest exact path it allows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from neglabel import NeglabelError
+from neglabel.pipeline.causal_tower import CausalTower
+from neglabel.pipeline.masked_tower import MaskedTower
 from neglabel.pipeline.models import LoadedModel
+from neglabel.pipeline.prefix_tree import Ints, Sequences
+from neglabel.pipeline.towers import inspect, probes
 
 Floats = NDArray[np.float32]
+#: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
+TOKEN_BUDGET = {"cpu": 3_072, "cuda": 65_536}
+#: What a path may differ by from ``encode_text``: an entry in float32, a cosine (from 1) in half precision.
+TOLERANCE, COSINE = 2e-6, 1e-3
+
+
+class Tower(Protocol):
+    """A way through a text tower: what of the ids counts, how to cut it into batches, and a batch's embeddings."""
+
+    def sequences(self, ids: NDArray[np.int64]) -> Sequences: ...
+    def cut(self, sequences: Sequences, budget: int) -> Ints: ...
+    def run(self, sequences: Sequences, start: int, stop: int) -> Tensor: ...
+    def release(self) -> None: ...
 
 
 class TextEncoder:
     """The text tower of an open_clip model with its tokenizer.
 
-    A prompt's embedding depends on its neighbours in a batch by rounding only (below 1e-6 in float32).
+    A prompt's embedding depends on the prompts beside it by rounding only (below 1e-6 in float32).
     """
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int = 256) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, batch_size: int = 256, token_budget: int | None = None,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            batch_size: prompts a forward pass, where a tower takes none but padded prompts.
+            token_budget: tokens a batch, everywhere else; by default what suits the device.
+            notice: gets one line where no fast path is open, or where the one that seemed to be doesn't agree.
+        """
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self.notice = notice
         self.context_length = int(getattr(tokenizer, "context_length", None) or model.context_length)
+        self._token_budget = token_budget
+        #: The smallest budget that the last call came down to: halved where memory ran out.
+        self.budget_used = 0
 
     @classmethod
-    def of(cls, loaded: LoadedModel, batch_size: int = 256) -> TextEncoder:
+    def of(
+        cls, loaded: LoadedModel, batch_size: int = 256, notice: Callable[[str], None] = lambda _: None
+    ) -> TextEncoder:
         """The text encoder of a model that :func:`neglabel.load_model` gave."""
-        return cls(loaded.model, loaded.tokenizer, batch_size)
+        return cls(loaded.model, loaded.tokenizer, batch_size, notice=notice)
+
+    @property
+    def path(self) -> str:
+        """``prefix-tree``, ``cut`` or ``plain``: how this tower is run, settled and tried when first asked for."""
+        return self._settled[0]
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens a batch, padding included where there is any."""
+        if self.path == "plain":
+            return self.batch_size * self.context_length
+        return self._token_budget or TOKEN_BUDGET.get(self._device().type, TOKEN_BUDGET["cuda"])
 
     def encode(self, prompts: Sequence[str]) -> Floats:
         """``n`` prompts → (n, D) float32, rows of length 1 (normalised in float32, ``h = f_text(prompt(y))``, Eq. 1).
 
         A prompt longer than the model's context is cut as open_clip cuts it; see :meth:`truncated`.
         """
-        blocks = [
-            self._encode(prompts[i : i + self.batch_size]) for i in range(0, len(prompts), self.batch_size)
-        ]
-        return np.concatenate(blocks) if blocks else np.empty((0, self._dimension()), np.float32)
+        if not len(prompts):
+            return np.empty((0, next(self.batches([""]))[1].shape[1]), np.float32)
+        embeddings: Floats | None = None
+        for rows, block in self.batches(prompts):
+            if embeddings is None:
+                embeddings = np.empty((len(prompts), block.shape[1]), np.float32)
+            embeddings[rows] = block
+        assert embeddings is not None
+        return embeddings
+
+    def batches(self, prompts: Sequence[str]) -> Iterator[tuple[Ints, Floats]]:
+        """The embeddings as they are ready: ``(rows, (len(rows), D))``, every row of ``prompts`` once.
+
+        The batches depend on these prompts and the token budget alone. Where memory runs out the budget is halved
+        for the rest of this call; the next begins with the whole one.
+
+        Raises:
+            NeglabelError: there is no memory for a single prompt.
+        """
+        if not len(prompts):
+            return
+        tower, budget = self._settled[1], self.token_budget
+        sequences, done = tower.sequences(self._ids(prompts)), 0
+        self.budget_used = budget
+        while done < len(sequences.lengths):
+            rest = _from(sequences, done)
+            for start, stop in _pairs(tower.cut(rest, budget) + done):
+                embeddings = _attempt(tower, sequences, start, stop)
+                if embeddings is None:
+                    if stop - start == 1:
+                        raise NeglabelError("the text tower finds no memory for one prompt; use --device cpu") from None
+                    self.budget_used = budget = max(budget // 2, 1)
+                    break
+                counts = np.diff(sequences.starts[start : stop + 1])
+                yield sequences.order[sequences.starts[start] : sequences.starts[stop]], embeddings.repeat(counts, 0)
+                done = stop
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """(n,) whether the tokenizer had to cut a prompt to the model's context."""
@@ -56,15 +135,65 @@ class TextEncoder:
             return len(inner(clean(prompt), add_special_tokens=False)["input_ids"])
         return len(self.tokenizer.encode(prompt))
 
-    @torch.inference_mode()
-    def _encode(self, prompts: Sequence[str]) -> Floats:
-        tokens = self.tokenizer(list(prompts)).to(self._device())
-        features = self.model.encode_text(tokens).float()
-        return torch.nn.functional.normalize(features, dim=-1).cpu().numpy()  # type: ignore[no-any-return]
+    def _ids(self, prompts: Sequence[str]) -> NDArray[np.int64]:
+        """(n, context_length) padded token ids, those of open_clip's tokenizer."""
+        return np.asarray(self.tokenizer(list(prompts)), np.int64)
 
     def _device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
         return device
 
-    def _dimension(self) -> int:
-        return int(self._encode([""]).shape[1])
+    @cached_property
+    def _settled(self) -> tuple[str, Tower]:
+        """The path, found by inspection and then tried on a few prompts against ``encode_text``."""
+        found = inspect(self.model, self.tokenizer)
+        plain, why = MaskedTower(self.model, None), found.why
+        if found.path != "plain":
+            tower = CausalTower(found.parts) if found.parts else MaskedTower(self.model, found.pad_id)
+            why = self._differs(tower, plain)
+            if not why:
+                return found.path, tower
+        self.notice(f"the text tower is run as it is, every prompt padded to {self.context_length} tokens: {why}")
+        return "plain", plain
+
+    def _differs(self, tower: Tower, plain: Tower) -> str:
+        """Why ``tower`` can't be trusted on the probes; empty where it agrees with ``plain``."""
+        ids = self._ids(probes(self.context_length))
+        # So small a budget that there are several batches.
+        ours, theirs = (_whole(t, t.sequences(ids), b) for t, b in ((tower, 4 * ids.shape[1]), (plain, ids.size)))
+        off, closest = np.abs(ours - theirs).max(), (ours * theirs).sum(axis=1).min()
+        half = self._half()
+        # Written so that NaN is a difference.
+        if closest >= 1 - COSINE if half else off <= TOLERANCE:
+            return ""
+        return f"the faster path gave other embeddings ({f'cosine {closest:.4f}' if half else f'up to {off:.1e} off'})"
+
+    def _half(self) -> bool:
+        return any(p.dtype in (torch.float16, torch.bfloat16) for p in self.model.parameters())
+
+
+def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Floats | None:
+    """A batch's embeddings; None where there is no memory for it."""
+    try:
+        return tower.run(sequences, start, stop).cpu().numpy()  # type: ignore[no-any-return]
+    except torch.cuda.OutOfMemoryError:
+        tower.release()
+    # Outside the handler: the error holds the tensors of the failed pass.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _whole(tower: Tower, sequences: Sequences, budget: int) -> Floats:
+    blocks = [tower.run(sequences, a, b).cpu().numpy() for a, b in _pairs(tower.cut(sequences, budget))]
+    back = np.repeat(np.arange(len(sequences.lengths)), np.diff(sequences.starts))[np.argsort(sequences.order)]
+    return np.concatenate(blocks)[back]  # type: ignore[no-any-return]
+
+
+def _from(sequences: Sequences, row: int) -> Sequences:
+    ids, lengths, shared, order, starts = sequences
+    return Sequences(ids[row:], lengths[row:], shared[row:], order, starts[row:])
+
+
+def _pairs(bounds: Ints) -> Iterator[tuple[int, int]]:
+    return zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
