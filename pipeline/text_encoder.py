@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from neglabel import NeglabelError
-from neglabel.pipeline.causal_tower import CausalTower
-from neglabel.pipeline.masked_tower import MaskedTower
 from neglabel.pipeline.models import LoadedModel
 from neglabel.pipeline.prefix_tree import Ints, Sequences
-from neglabel.pipeline.towers import inspect, probes
+from neglabel.pipeline.tower_check import Tower, settle
 
 Floats = NDArray[np.float32]
 #: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
 TOKEN_BUDGET = {"cpu": 3_072, "cuda": 65_536}
-#: What a path may differ by from ``encode_text``: an entry in float32, a cosine (from 1) in half precision.
-TOLERANCE, COSINE = 2e-6, 1e-3
-
-
-class Tower(Protocol):
-    """A way through a text tower: what of the ids counts, how to cut it into batches, and a batch's embeddings."""
-
-    def sequences(self, ids: NDArray[np.int64]) -> Sequences: ...
-    def cut(self, sequences: Sequences, budget: int) -> Ints: ...
-    def run(self, sequences: Sequences, start: int, stop: int) -> Tensor: ...
-    def release(self) -> None: ...
 
 
 class TextEncoder:
@@ -109,7 +96,7 @@ class TextEncoder:
         self.budget_used = budget
         while done < len(sequences.lengths):
             rest = _from(sequences, done)
-            for start, stop in _pairs(tower.cut(rest, budget) + done):
+            for start, stop in pairwise((tower.cut(rest, budget) + done).tolist()):
                 embeddings = _attempt(tower, sequences, start, stop)
                 if embeddings is None:
                     if stop - start == 1:
@@ -145,31 +132,10 @@ class TextEncoder:
 
     @cached_property
     def _settled(self) -> tuple[str, Tower]:
-        """The path, found by inspection and then tried on a few prompts against ``encode_text``."""
-        found = inspect(self.model, self.tokenizer)
-        plain, why = MaskedTower(self.model, None), found.why
-        if found.path != "plain":
-            tower = CausalTower(found.parts) if found.parts else MaskedTower(self.model, found.pad_id)
-            why = self._differs(tower, plain)
-            if not why:
-                return found.path, tower
-        self.notice(f"the text tower is run as it is, every prompt padded to {self.context_length} tokens: {why}")
-        return "plain", plain
-
-    def _differs(self, tower: Tower, plain: Tower) -> str:
-        """Why ``tower`` can't be trusted on the probes; empty where it agrees with ``plain``."""
-        ids = self._ids(probes(self.context_length))
-        # So small a budget that there are several batches.
-        ours, theirs = (_whole(t, t.sequences(ids), b) for t, b in ((tower, 4 * ids.shape[1]), (plain, ids.size)))
-        off, closest = np.abs(ours - theirs).max(), (ours * theirs).sum(axis=1).min()
-        half = self._half()
-        # Written so that NaN is a difference.
-        if closest >= 1 - COSINE if half else off <= TOLERANCE:
-            return ""
-        return f"the faster path gave other embeddings ({f'cosine {closest:.4f}' if half else f'up to {off:.1e} off'})"
-
-    def _half(self) -> bool:
-        return any(p.dtype in (torch.float16, torch.bfloat16) for p in self.model.parameters())
+        path, tower, why = settle(self.model, self.tokenizer, self._ids, self.context_length)
+        if why:
+            self.notice(f"the text tower is run as it is, every prompt padded to {self.context_length} tokens: {why}")
+        return path, tower
 
 
 def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Floats | None:
@@ -184,16 +150,6 @@ def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Float
     return None
 
 
-def _whole(tower: Tower, sequences: Sequences, budget: int) -> Floats:
-    blocks = [tower.run(sequences, a, b).cpu().numpy() for a, b in _pairs(tower.cut(sequences, budget))]
-    back = np.repeat(np.arange(len(sequences.lengths)), np.diff(sequences.starts))[np.argsort(sequences.order)]
-    return np.concatenate(blocks)[back]  # type: ignore[no-any-return]
-
-
 def _from(sequences: Sequences, row: int) -> Sequences:
     ids, lengths, shared, order, starts = sequences
     return Sequences(ids[row:], lengths[row:], shared[row:], order, starts[row:])
-
-
-def _pairs(bounds: Ints) -> Iterator[tuple[int, int]]:
-    return zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Which exact path a text tower allows: by what it is made of (here), and by trying it (:func:`probes`)."""
+"""Which exact path a text tower allows: by what it is made of (here), and by trying it (``tower_check.py``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from neglabel.pipeline.causal_tower import CausalParts
+from neglabel.pipeline.causal_parts import CausalParts
 
 #: Hugging Face towers whose attention masks padding and whose places don't depend on it.
 MASKING = {"bert", "camembert", "distilbert", "electra", "m2m_100", "mpnet", "mt5", "roberta", "t5", "xlm-roberta",
@@ -51,13 +51,6 @@ def inspect(model: Any, tokenizer: Any) -> Found:
         return Found("cut", pad_id=_masked(tower, tokenizer))
     except _Unknown as reason:
         return Found("plain", why=str(reason))
-
-
-def probes(context_length: int) -> list[str]:
-    """Prompts on which a wrong path would show: empty, special ids inside, shared beginnings, at and over the limit."""
-    long = [" ".join(["a"] * (context_length - n)) for n in (3, 2, 1)]
-    return ["", "!!a", "! !", "a dog", "a dog house", "a dog", "the nice cat", "dog <end_of_text> cat", "猫は可愛い",
-            "e\u0301 😀", *long]  # fmt: skip
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,7 +45,7 @@ def test_chunks_cover_everything_once_within_the_budget(rows: list[list[int]], b
     assert bounds[0] == 0
     assert bounds[-1] == len(s.lengths)
     assert (np.diff(bounds) > 0).all()
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         assert tree(s, start, stop).nodes <= max(budget, 3 * s.lengths.max())
 
 
@@ -85,5 +87,5 @@ def test_chunks_are_even(budget: int) -> None:
     ids = np.random.default_rng(0).integers(0, 50, (4_000, 6))
     s = distinct(ids, np.full(4_000, 6))
     bounds = cut(s, budget)
-    sizes = [tree(s, a, b).nodes for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    sizes = [tree(s, a, b).nodes for a, b in pairwise(bounds)]
     assert max(sizes) <= min(sizes) + 18
