@@ -15,6 +15,7 @@ from neglabel.pipeline.files import VERSION, claim_folder, read_json, versions, 
 from neglabel.pipeline.models import load_model
 from neglabel.pipeline.places import corpus_in
 from neglabel.pipeline.plan import ShardPlan, merge_counts, plan_shards
+from neglabel.pipeline.prefix_tree import PLANNER_VERSION
 from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import Prompts
@@ -25,7 +26,7 @@ from neglabel.pipeline.text_encoder import TextEncoder
 FORMAT = "neglabel-candidates"
 #: What must agree for a store to be continued.
 IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
-            "batch_size", "limit")  # fmt: skip
+            "batch_size", "limit", "path", "planner", "token_budget")  # fmt: skip
 
 
 def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         check_corpus(spec)
     claim_folder(settings.out, FORMAT, create=False)
     loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
-    encoder = TextEncoder.of(loaded, settings.batch_size)
+    encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
     plans = plan_shards(specs, settings.dedupe, settings.shard_rows, settings.limit)
     first = next(plans)
@@ -68,6 +69,9 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
             "precision": settings.precision,
             "device": loaded.device.type,
             **{name: getattr(settings, name) for name in ("storage", "dedupe", "shard_rows", "batch_size", "limit")},
+            "path": encoder.path,
+            "planner": PLANNER_VERSION,
+            "token_budget": encoder.token_budget,
         },
     )
     expected = rows_expected(specs, settings.limit)
@@ -139,6 +143,11 @@ def _open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dic
         write_text(settings.out / "settings.toml", config.dump(settings))
         return manifest
     manifest = read_json(path, FORMAT)
+    if not {"path", "planner", "token_budget"} <= manifest.keys():
+        raise UsageError(
+            f"--out {settings.out} was encoded by an earlier neglabel, in other batches than this one makes; "
+            "it can be mined as it is, but to encode more name a new folder"
+        )
     for name in IDENTITY:
         old, new = manifest.get(name), identity[name]
         if isinstance(old, dict) and isinstance(new, dict):

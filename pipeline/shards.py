@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from neglabel import NeglabelError
 from neglabel.corpora.candidate import Candidate, Rejection
@@ -31,6 +32,8 @@ class ShardRecord(TypedDict):
     rejected_rows: int
     rejected_sha256: str
     counts: dict[str, Any]
+    #: The smallest budget that the shard came down to; the store's own unless memory ran out.
+    token_budget: NotRequired[int]
 
 
 _RECORDS = TypeAdapter(list[ShardRecord])
@@ -63,20 +66,22 @@ def encode_shard(
     )  # fmt: skip
     if plan.words:
         texts = [prompts.of(word.text, word.pos, word.language) for word in plan.words]
-        blocks = []
-        for start in range(0, len(texts), encoder.batch_size):
-            embedding = encoder.encode(texts[start : start + encoder.batch_size])
-            if not np.isfinite(embedding).all():
-                row = start + int(np.flatnonzero(~np.isfinite(embedding).all(axis=1))[0])
+        embeddings: NDArray[Any] | None = None
+        for rows, block in encoder.batches(texts):
+            if not np.isfinite(block).all():
+                row = int(rows[np.flatnonzero(~np.isfinite(block).all(axis=1))[0]])
                 raise NeglabelError(
                     f"the model gives NaN for {plan.words[row].text!r}; use --precision fp32 or another checkpoint"
                 )
-            blocks.append(embedding.astype(storage))
-            yield len(embedding)
+            if embeddings is None:
+                embeddings = np.empty((len(texts), block.shape[1]), storage)
+            embeddings[rows] = block
+            yield len(rows)
+        record["token_budget"] = encoder.budget_used
         truncated = encoder.truncated(texts)
         record["counts"]["truncated"] = int(truncated.sum())
         record["file"] = f"shard-{number:05d}.parquet"
-        write_table(folder / record["file"], _candidates(plan.words, truncated, np.concatenate(blocks)))
+        write_table(folder / record["file"], _candidates(plan.words, truncated, embeddings))
         record["sha256"] = sha256(folder / record["file"])
     if plan.rejected:
         record["rejected_file"] = f"rejected-{number:05d}.parquet"

@@ -94,6 +94,24 @@ def test_another_setting_is_refused_by_name(
     assert tables(tmp_path / "out") == before
 
 
+def test_the_manifest_says_how_the_tower_was_run_and_a_store_without_that_is_refused(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    words = write_words(tmp_path / "words.txt", 30)
+    run_encode(tmp_path / "out", words, tiny_model)
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["path"] == "prefix-tree"
+    assert [shard["token_budget"] for shard in manifest["shards"]] == [manifest["token_budget"]]
+    for changed, message in (
+        ({**manifest, "planner": 0}, "was encoded with planner = 0"),
+        ({k: v for k, v in manifest.items() if k != "planner"}, "by an earlier neglabel"),
+    ):
+        path.write_text(json.dumps(changed))
+        with pytest.raises(UsageError, match=message):
+            run_encode(tmp_path / "out", words, tiny_model)
+
+
 def test_another_checkpoint_is_refused(tmp_path: Path, tiny_model: Path) -> None:
     from .tiny_model import build_tiny
 
