@@ -53,7 +53,7 @@ class EncodeSettings(_Model):
     precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the computation: fp32, fp16 or bf16")
     storage: Literal["float16", "float32"] = Field("float16", description="of the stored embedding: float16, float32")
     shard_rows: int = Field(65_536, ge=1, description="candidates a shard")
-    batch_size: int = Field(256, ge=1, description="prompts a forward pass, where the text tower takes only padded ones")
+    batch_size: int = Field(256, ge=1, description="prompts a forward pass, if a text tower needs padding")
     limit: int | None = Field(None, ge=1, description="stop after so many candidates")
 
 
