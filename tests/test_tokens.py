@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given
-from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
 from neglabel.corpora import open_corpus
@@ -19,6 +17,7 @@ from neglabel.pipeline import bpe_words, tokens
 from neglabel.pipeline.clean import _PLAIN, Cleaner
 from neglabel.pipeline.tokens import Tokens
 
+from .any_text import outcome, prompts
 from .conftest import ROOT
 
 KINDS: dict[str, tuple[Any, int]] = {
@@ -28,23 +27,6 @@ KINDS: dict[str, tuple[Any, int]] = {
     "emoji": (SimpleTokenizer(str(ROOT / "pipeline" / "emoji" / "bpe.txt.gz"), context_length=24), 24),
 }
 FAST = {name: Tokens(*kind) for name, kind in KINDS.items()}
-PIECES = [
-    " ", "  ", "\t", "\n", "\r\n", "\u3000", "\u2028", "\x85", "\x1c", "\x00", "\x01", "\x7f", "\x1b[31m", "\u200b", "\ufeff",
-    "&amp;amp;", "&amp;", "&lt;", "&#1;", "&#xD800;", "&nbsp;", "&", "<b>", "<end_of_text>", "<START_of_Text>", "<end_of_tex",
-    "'s", "'LL", "’re", "'ſ", "dog", "Dog", "ice_cream", "don't", "1st", "x" * 10_000, "1" * 300, "!", "!!!", "ÃŸ", "voilÃ le",
-    "ﬁ", "Ａ", "ﾊﾟ", "İ", "ΑΣ", "ΑΣ.", "e\u0301", "\u0301", "か\u3099", "가", "\u11a8", "日本語", "שלום", "سلام", "हिन्दी", "🇩🇪", "👩\u200d🔬",
-    "\ud800", "\udc80", "\ud83d\ude00", "\U000e0041", "½", "²", "Ⅷ", "𝒳", "</w>", "Ġ", "€™",
-]  # fmt: skip
-texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=5) | st.text(st.characters(max_codepoint=0x2FF)), max_size=7)
-prompts = st.lists(texts.map("".join), max_size=4)
-
-
-def outcome(function: Callable[[list[str]], Any], given_prompts: list[str]) -> Any:
-    """Ids, or what is raised."""
-    try:
-        return np.asarray(function(given_prompts)).tolist()
-    except Exception as error:
-        return type(error)
 
 
 def check(kind: str, words: list[str]) -> None:
