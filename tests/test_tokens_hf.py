@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given
 from open_clip.tokenizer import HFTokenizer, SigLipTokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
 
 from neglabel.pipeline.tokens import Tokens
 
 from .any_text import outcome, prompts
+
+transformers = pytest.importorskip("transformers")
 
 LINES = ["the nice dog", "a photo of a cat", "日本語 東京", "naïve café, isn't it?", "ice_cream 1,024 <b>"] * 5
 
@@ -70,7 +71,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """open_clip's tokenizer and ours of it."""
     build, options = KINDS[request.param]
     tokenizer, special = build()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
     if request.param == "siglip":  # its constructor knows only vocabularies that are downloaded
         theirs = SigLipTokenizer.__new__(SigLipTokenizer)
         theirs.tokenizer, theirs.context_length = fast, options["context_length"]
