@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from neglabel import NeglabelError, UsageError
+from neglabel import UsageError
 from neglabel.corpora.candidate import POS, POS_NAMES, Candidate, OnReject, Rejection
+from neglabel.corpora.csv_rows import csv_rows
 from neglabel.corpora.lines import DAMAGED, bare_name, damaged, lines, require_file
 from neglabel.corpora.spec import Options as _Options
 
@@ -82,14 +82,18 @@ def _text(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _csv(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(line + "\n" for line in lines(options.path))
-    try:
-        _need(options, reader.fieldnames or ())
-        for row in reader:
-            row.pop(None, None)  # type: ignore[call-overload]  # fields beyond the header
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise NeglabelError(f"corpus file {options.path}, line {reader.line_num}: {error}; mend that line") from None
+    names: list[str] = []
+    for number, fields in csv_rows(lines(options.path)):
+        if not names:
+            names = [fields] if isinstance(fields, str) else fields
+            if names:
+                _need(options, names)
+        elif isinstance(fields, str):
+            yield number, {"": fields}
+        elif fields:
+            yield number, dict(zip(names, fields, strict=False))
+    if not names:
+        _need(options, ())
 
 
 def _tsv(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:

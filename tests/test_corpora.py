@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import unicodedata
 from collections import Counter
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora import Rejection, check_corpus, open_corpus, rows_expected
+from neglabel.corpora.csv_rows import csv_rows
 from neglabel.corpora.dedupe import Deduplicator
 from neglabel.corpora.text import defect, normalise
 
@@ -134,6 +137,49 @@ def test_an_open_quote_in_tsv_costs_no_other_row(tmp_path: Path) -> None:
     assert [(w.text, w.pos) for w in open_corpus(str(path))] == [
         ('"quo', "noun"), ("foo", "noun"), ('bar"', "adjective"),
     ]  # fmt: skip
+
+
+def test_an_open_quote_in_csv_costs_its_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text(
+        'text,pos,gloss\n"quo,n,x\nfoo,n,"two\nlines, ""quoted"""\n"never" closed,"n\n"bar",a\n5",v\n'
+        + '"open to the end,n\n' + "".join(f"word {i},n\n" for i in range(300))
+    )  # fmt: skip
+    rejected: list[Rejection] = []
+    words = list(open_corpus(str(path), rejected.append))
+    kept = [("foo", "noun", "4"), ("bar", "adjective", "6"), ('5"', "verb", "7")]
+    assert [(w.text, w.pos, w.key) for w in words] == kept + [(f"word {i}", "noun", f"{i + 9}") for i in range(300)]
+    assert [(r.text, r.reason, r.key) for r in rejected] == [
+        ('"quo,n,x', "malformed-row", "2"), ('"never" closed,"n', "malformed-row", "5"),
+        ('"open to the end,n', "malformed-row", "8"),
+    ]  # fmt: skip
+    path.write_text('"text,pos\ndog,n\n')
+    with pytest.raises(UsageError, match="no `text` column"):
+        check_corpus(str(path))
+
+
+_characters = st.characters(exclude_characters="\r", exclude_categories=["Cs"]) | st.sampled_from('\n",')
+_fields = st.text(_characters, max_size=9)
+
+
+@given(rows=st.lists(st.lists(_fields, min_size=1, max_size=4), max_size=6), quoting=st.sampled_from([0, 1]))
+def test_valid_csv_is_read_as_the_format_says(rows: list[list[str]], quoting: int) -> None:
+    file = io.StringIO()
+    csv.writer(file, quoting=quoting, lineterminator="\n").writerows(rows)
+    lines = file.getvalue().removesuffix("\n").split("\n") if rows else []
+    assert [fields for _, fields in csv_rows(lines)] == rows
+    ends = [number for number, _ in csv_rows(lines)]
+    assert ends == [sum(1 + sum(f.count("\n") for f in row) for row in rows[: i + 1]) for i in range(len(rows))]
+
+
+@given(st.lists(st.text('ab",', max_size=6), max_size=12))
+def test_rows_of_any_lines_hold_every_line_once(lines: list[str]) -> None:
+    last = 0
+    for number, fields in csv_rows(lines):
+        assert number == last + 1 or (number > last and not isinstance(fields, str))
+        assert fields == lines[number - 1] or not isinstance(fields, str)
+        last = number
+    assert last == len(lines)
 
 
 def test_missing_column_names_those_there_are(tmp_path: Path) -> None:
