@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neglabel import NeglabelError
 from neglabel.pipeline.models import LoadedModel
 from neglabel.pipeline.prefix_tree import Ints, Sequences
+from neglabel.pipeline.tokens import Tokens
 from neglabel.pipeline.tower_check import Tower, settle
 
 Floats = NDArray[np.float32]
@@ -109,22 +110,15 @@ class TextEncoder:
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """(n,) whether the tokenizer had to cut a prompt to the model's context."""
-        # Every token of every vocabulary here is at least a byte, so a prompt of fewer bytes than the context has
-        # places (less the start and end tokens) can't be too long; only the others are tokenised again.
-        room = self.context_length - 2
-        return np.array([len(p.encode("utf-8", "replace")) > room and self._length(p) > room for p in prompts], bool)
-
-    def _length(self, prompt: str) -> int:
-        """Tokens of a prompt without its start and end."""
-        inner = getattr(self.tokenizer, "tokenizer", None)
-        if inner is not None and not hasattr(self.tokenizer, "bpe_ranks"):
-            clean = getattr(self.tokenizer, "clean_fn", str)
-            return len(inner(clean(prompt), add_special_tokens=False)["input_ids"])
-        return len(self.tokenizer.encode(prompt))
+        return self._tokens.encode(prompts)[1]
 
     def _ids(self, prompts: Sequence[str]) -> NDArray[np.int64]:
         """(n, context_length) padded token ids, those of open_clip's tokenizer."""
-        return np.asarray(self.tokenizer(list(prompts)), np.int64)
+        return self._tokens.ids(prompts).astype(np.int64)
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self.tokenizer, self.context_length)
 
     def _device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
