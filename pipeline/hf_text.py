@@ -84,7 +84,7 @@ def check_together(source: ModelSource, model: Any, tokenizer: Any) -> None:
             f"the tokenizer of {source.name} is of another model: it gives token {int(ids.max())}, the text tower "
             f"knows {known}"
         )
-    config = getattr(getattr(model, "text", None), "config", None)
+    config: Any = getattr(getattr(model, "text", None), "config", None)
     kind, masked = getattr(config, "model_type", ""), getattr(config, "pad_token_id", None)
     if kind in _POSITIONS:
         # RoBERTa counts positions from behind the padding's index.
