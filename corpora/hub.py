@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from neglabel import NeglabelError, UsageError
+from neglabel import UsageError
+from neglabel.corpora import hub_access
 
 
 class DataSet(NamedTuple):
@@ -67,19 +68,14 @@ def _info(wanted: DataSet) -> Any:
     """What the hub says of the data set now; asked once, so that every reader sees one revision."""
     from huggingface_hub import HfApi
 
-    return _loaded(wanted, lambda: HfApi().dataset_info(str(wanted.name), revision=wanted.revision))
+    return _loaded(wanted, lambda: HfApi().dataset_info(
+        str(wanted.name), revision=wanted.revision, timeout=hub_access.TIMEOUT
+    ))
 
 
 def _open(wanted: DataSet, columns: list[str] | None) -> Any:
-    import datasets
-
-    hidden = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
+    with hub_access.quiet():
         return _opened(wanted, columns)
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
 
 
 def _opened(wanted: DataSet, columns: list[str] | None) -> Any:
@@ -118,38 +114,9 @@ def _require(wanted: DataSet, stream: Any, column: str) -> list[str]:
 
 
 def _loaded(wanted: DataSet, load: Callable[[], Any]) -> Any:
-    """Run ``load`` and say in one sentence what went wrong; its own messages name addresses, stack upon stack."""
-    import datasets
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        return load()
-    except NeglabelError:
-        raise
-    except StopIteration:  # what `datasets` lets through where a file is empty
-        raise UsageError(f"{wanted} holds no rows") from None
-    except RevisionNotFoundError:
-        raise UsageError(f"{wanted} has no revision `{wanted.revision}`; name a commit, tag or branch of it") from None
-    except (datasets.exceptions.DatasetNotFoundError, RepositoryNotFoundError, HFValidationError):
-        raise UsageError(f"{wanted}: there is no such data set (or it needs an account); check the name") from None
-    except datasets.data_files.EmptyDatasetError:
-        raise UsageError(f"{wanted} holds no data files that `datasets` reads") from None
-    except Exception as error:
-        if _is_network(error) and wanted.path is None and not isinstance(error, HfHubHTTPError):
-            raise NeglabelError(
-                f"{wanted}: the Hugging Face hub can't be reached; download the data set and name its folder as `path`"
-            ) from None
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
-        if isinstance(error, ValueError) and first.startswith(("BuilderConfig", "Unknown split", "Bad split")):
-            raise UsageError(f"{wanted}: {first}") from None
-        raise NeglabelError(f"{wanted} can't be read by `datasets`: {type(error).__name__}: {first}") from None
-
-
-def _is_network(error: BaseException | None) -> bool:
-    """Whether it, or what it came from, is a connection that failed (``requests``, ``httpx``, offline mode)."""
-    while error is not None:
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        if kinds & {"ConnectionError", "TransportError", "TimeoutError", "OfflineModeIsEnabled", "gaierror"}:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return hub_access.loaded(
+        hub_access.Wanted(
+            str(wanted), "data files that `datasets` reads", "download the data set and name its folder as `path`",
+            wanted.path is None, wanted.revision,
+        ), load,
+    )  # fmt: skip

@@ -85,7 +85,8 @@ def _weights_in(folder: Path) -> Path:
     found = [p for end in ("safetensors", "bin", "pt", "pth") for p in sorted(folder.glob(f"*.{end}"))]
     if not found:
         raise UsageError(f"model folder {folder} has no weights (.safetensors, .bin, .pt); give --pretrained FILE")
-    return found[0]
+    # A text tower's own weights may lie beside those of the whole model.
+    return next((path for path in found if path.name.startswith("open_clip")), found[0])
 
 
 def _named(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelSource:
@@ -138,6 +139,8 @@ def _known_quickgelu(weights: str, known: bool | None, given: bool | None, confi
     if known is None and given is None:
         if "timm_model_name" in config["vision_cfg"] and "hf_model_name" in config["text_cfg"]:
             return False  # neither tower has the activation that the switch is about
+        if "init_logit_bias" in config:
+            return False  # SigLIP's loss: no such model was trained with it
         raise UsageError(
             f"{weights} doesn't say whether it was trained with QuickGELU: give --quickgelu (OpenAI's weights, DFN's) "
             "or --no-quickgelu (LAION's, DataComp's); the wrong one changes every embedding"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from neglabel import NeglabelError, UsageError
+from neglabel.pipeline import hf_text
 from neglabel.pipeline.model_source import ModelSource, configured_dimension, find_model, quiet
 from neglabel.pipeline.weights import load_weights
 
@@ -60,7 +61,7 @@ def load_model(
         warnings.simplefilter("ignore")
         model = _build(source, precision, place)
         checkpoint = load_weights(model, source.weights)
-        tokenizer = _tokenizer(source)
+        tokenizer = _tokenizer(source, model)
         preprocess = _preprocess(source, model)
     identity = {
         "model": name,
@@ -131,11 +132,10 @@ def _build(source: ModelSource, precision: str, device: torch.device) -> Any:
     from open_clip.model import CLIP, CustomTextCLIP, get_cast_dtype
 
     config = json.loads(json.dumps(dict(source.config)))
-    vision, text = config["vision_cfg"], config["text_cfg"]
+    vision = config["vision_cfg"]
+    text = config["text_cfg"] = hf_text.text_config(source)
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
-    if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP
     try:
@@ -154,17 +154,21 @@ def _preprocess(source: ModelSource, model: Any) -> Callable[[Any], torch.Tensor
     return image_transform_v2(PreprocessCfg(**settings), is_train=False)  # type: ignore[no-any-return]
 
 
-def _tokenizer(source: ModelSource) -> Any:
+def _tokenizer(source: ModelSource, model: Any) -> Any:
     import open_clip
 
-    options = dict(source.config["text_cfg"].get("tokenizer_kwargs", {}))
+    text = source.config["text_cfg"]
+    if text.get("hf_tokenizer_name"):
+        tokenizer = hf_text.tokenizer(source)
+        hf_text.check_together(source, model, tokenizer)
+        return tokenizer
     extra = {}
-    if source.folder is not None and "bpe_path" in options:
+    if source.folder is not None and "bpe_path" in text.get("tokenizer_kwargs", {}):
         # open_clip takes this path as it is; in a model folder it is relative to that folder.
-        extra = {"bpe_path": str(source.folder / options["bpe_path"])}
+        extra = {"bpe_path": str(source.folder / text["tokenizer_kwargs"]["bpe_path"])}
     try:
         return open_clip.get_tokenizer(source.tokenizer, **extra)
     except Exception as error:
-        # A tokenizer from a hub: huggingface_hub, transformers and httpx each raise their own.
+        # Of a damaged vocabulary, gzip and the parser each raise their own.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120].rstrip(".")
         raise NeglabelError(f"the tokenizer of {source.name} can't be had ({reason})") from None
