@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 Device = Literal["auto", "cpu", "cuda"]
+#: What no file system of the common three has in a name; a leading dot would hide the file.
+UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.|[. ]$')
 #: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.
 Share = Annotated[float, BeforeValidator(lambda v: _share(v))]
 

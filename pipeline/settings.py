@@ -15,13 +15,15 @@ from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, Sha
 from neglabel.pipeline.presets import PresetName
 
 
-class _Settings(BaseModel):
+class StageSettings(BaseModel):
+    """Base of all settings: frozen, nothing unknown."""
+
     #: The option that the command line takes as its arguments.
     argument: ClassVar[str | None] = None
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class _Model(_Settings):
+class _Model(StageSettings):
     """Options that name a model."""
 
     model: str = Field("ViT-B-16", description="open_clip model name, `emoji`, or a folder with open_clip_config.json")
@@ -57,7 +59,7 @@ class EncodeSettings(_Model):
     limit: int | None = Field(None, ge=1, description="stop after so many candidates")
 
 
-class MineSettings(_Settings):
+class MineSettings(StageSettings):
     """Candidates and ID labels → the farthest as negative labels."""
 
     argument = "candidates"
@@ -77,6 +79,10 @@ class MineSettings(_Settings):
     dedupe: Literal["text", "text+pos", "none"] | None = Field(
         None, description="across the stores: text, text+pos or none; default: as the stores were encoded"
     )
+    sample: int | None = Field(
+        None, ge=1, description="cut the candidates to so many first, a uniform sample of what is left after dropping"
+    )
+    seed: int = Field(0, ge=0, description="of --sample")
     random: int | None = Field(None, ge=0, description="seed: choose at random instead of the farthest (a baseline)")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(
         (), description="prompt template for labels; several are averaged"
@@ -93,7 +99,7 @@ class MineSettings(_Settings):
         return self
 
 
-class ScoreSettings(_Settings):
+class ScoreSettings(StageSettings):
     """Pictures against ID labels and negative labels → scores."""
 
     negatives: Path = Field(description="file of `mine`, or a text file of words, one a line")
@@ -119,6 +125,9 @@ class ScoreSettings(_Settings):
         (), description="prompt template for labels; several are averaged; default: as mined"
     )
     negatives_prompt: str = Field("{}", description="prompt template for negatives given as text")
+    keep_embeddings: bool = Field(
+        False, description="also write the embeddings of pictures, labels and negatives, for `report --compare`"
+    )
     strict: bool = Field(False, description="stop at a picture that can't be decoded")
     batch_size: int = Field(64, ge=1, description="pictures a forward pass")
     workers: int = Field(2, ge=1, description="threads that decode pictures")
@@ -128,7 +137,7 @@ class ScoreSettings(_Settings):
     device: Device = Field("auto", description="auto, cpu or cuda")
 
 
-class ReportSettings(_Settings):
+class ReportSettings(StageSettings):
     """Scores → tables, figures and a page."""
 
     argument = "scores"
@@ -141,28 +150,3 @@ class ReportSettings(_Settings):
     )
     cases: int = Field(4, ge=0, le=12, description="case pictures of each kind")
     title: str = Field("neglabel report", description="heading of the page")
-
-
-class RunSettings(_Settings):
-    """All four stages in one file; the tables hold the stages' own options."""
-
-    out: Path = Field(description="folder of everything the run writes")
-    labels: Path = Field(description="ID labels: a text file, one a line")
-    corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field((), description="as in `encode`")
-    model: str = Field("ViT-B-16", description="as in `encode`")
-    pretrained: str | None = Field(None, description="as in `encode`")
-    quickgelu: bool | None = Field(None, description="as in `encode`")
-    preset: PresetName = Field("paper", description="as in `encode`")
-    device: Device = Field("auto", description="auto, cpu or cuda")
-    random_seeds: int = Field(0, ge=0, le=100, description="also score so many sets of random negatives")
-    encode: dict[str, Any] = Field({}, description="options of encode")
-    mine: dict[str, Any] = Field({}, description="options of mine")
-    score: dict[str, Any] = Field({}, description="options of score: id, ood, images, …")
-    report: dict[str, Any] = Field({}, description="options of report")
-
-
-class QuickstartSettings(_Settings):
-    """The four stages on the embedded world: a small CLIP of our own, WordNet, pictures of emoji."""
-
-    out: Path = Field(Path("neglabel-quickstart"), description="folder of everything it writes")
-    seeds: int = Field(5, ge=0, le=100, description="sets of random negatives to compare with")

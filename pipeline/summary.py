@@ -36,8 +36,9 @@ def _encode(summary: Mapping[str, Any], console: Console) -> None:
 def _mine(summary: Mapping[str, Any], console: Console) -> None:
     counts = summary["counts"]
     dropped = ", ".join(f"{counts[k]:,} {k.replace('_', ' ')}" for k in ("duplicates", "id_names", "excluded"))
+    drawn = f"{counts['sampled']:,} drawn from " if "sampled" in counts else ""
     console.print(
-        f"{summary['out']}: {counts['kept']:,} negative labels of {counts['candidates']:,} candidates "
+        f"{summary['out']}: {counts['kept']:,} negative labels of {drawn}{counts['candidates']:,} candidates "
         f"(dropped: {dropped}) in {summary['seconds']:.1f} s",
         markup=False,
     )
