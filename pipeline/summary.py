@@ -12,6 +12,9 @@ from rich.table import Table
 def show(stage: str, summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the summary of ``stage`` on stdout."""
     console = console or Console(highlight=False, soft_wrap=True)
+    if "sources" in summary:
+        _sources(summary, console)
+        return
     for part in {"run": ("encode", "mine", "score", "report"), "quickstart": ("report",)}.get(stage, (stage,)):
         _PARTS[part](summary[part] if part != stage else summary, console)
 
@@ -61,6 +64,16 @@ def _score(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     cached = f", {summary['cached']:,} pictures from the cache" if summary.get("cached") else ""
     console.print(f"{summary['out']} in {summary['seconds']:.1f} s{cached}", markup=False)
+
+
+def _sources(summary: Mapping[str, Any], console: Console) -> None:
+    console.print(f"{summary['candidates']:,} candidates of each source", markup=False)
+    for name, made in summary["sources"].items():
+        console.print(f"{name}:", markup=False)
+        if "encode" in made:
+            _encode(made["encode"], console)
+        _mine(made["mine"], console)
+    _report(summary["report"], console)
 
 
 def _report(summary: Mapping[str, Any], console: Console) -> None:
