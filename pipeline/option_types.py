@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 Device = Literal["auto", "cpu", "cuda"]
-#: TOML's largest integer; the draw's key could take more.
-MAX_SEED = 2**63 - 1
 #: What no file system of the common three has in a name; a leading dot would hide the file.
 UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.|[. ]$')
 #: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.

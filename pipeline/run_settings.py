@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from neglabel.pipeline.option_types import MAX_SEED, UNSAFE, Device, Many
+from neglabel.pipeline.option_types import UNSAFE, Device, Many
 from neglabel.pipeline.presets import PresetName
 from neglabel.pipeline.settings import StageSettings
 
@@ -27,7 +27,7 @@ class RunSettings(StageSettings):
     source_candidates: int | None = Field(
         None, ge=1, description="candidates of each source; default: as many as every source has"
     )
-    source_seed: int = Field(0, ge=0, lt=MAX_SEED, description="of the draw of those candidates")
+    source_seed: int = Field(0, ge=0, lt=2**63 - 1, description="of the draw of those candidates")
     model: str = Field("ViT-B-16", description="as in `encode`")
     pretrained: str | None = Field(None, description="as in `encode`")
     quickgelu: bool | None = Field(None, description="as in `encode`")

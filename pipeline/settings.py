@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from neglabel.pipeline.option_types import MAX_SEED, Device, Many, NumberPairs, Pairs, Share, Templates
+from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, Share, Templates
 from neglabel.pipeline.presets import PresetName
 
 
@@ -82,7 +82,7 @@ class MineSettings(StageSettings):
     sample: int | None = Field(
         None, ge=1, description="cut the candidates to so many first, a uniform sample of what is left after dropping"
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="of --sample")
+    seed: int = Field(0, ge=0, lt=2**63, description="of --sample")
     random: int | None = Field(None, ge=0, description="seed: choose at random instead of the farthest (a baseline)")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(
         (), description="prompt template for labels; several are averaged"
