@@ -188,5 +188,5 @@ def test_the_example_file_is_valid() -> None:
     settings = make(RunSettings, {}, folder / "compare.toml")
     assert list(settings.sources or ()) == ["wordnet", "wikipedia", "pos-tags", "french"]
     stages = Stages(settings, folder)
-    assert stages.mine([], folder / "n.parquet").top == 10_000
+    assert stages.mine([folder / "c"], folder / "n.parquet").top == 10_000
     assert stages.score(folder / "n.parquet", folder / "s").id == {"val": str(folder / "pictures" / "val")}
