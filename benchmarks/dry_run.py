@@ -2,8 +2,8 @@
 
     python benchmarks/dry_run.py [TITLES] [FOLDER]      # 20,000,000 titles, about 160 MB gz, kept in FOLDER
 
-Titles are made of WordNet's words (packaged): two words, a share with a parenthesis, accents or Chinese, and every tenth
-line repeats an earlier title in other letters, so the number of distinct ones is known and checked.
+Titles are made of WordNet's words (packaged): two words, a share with a parenthesis, accents or Chinese, and every
+tenth line repeats an earlier title in other letters, so the number of distinct ones is known and checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STEP = 2_147_483_647
 
 
 def vocabulary() -> list[str]:
-    """Distinct words without a space: WordNet's nouns and adjectives, a fifth with accents, a tenth in Chinese letters."""
+    """Distinct words without a space: WordNet's, a fifth with accents, a tenth in Chinese letters."""
     words: dict[str, str] = {}
     for number, candidate in enumerate(open_corpus("wordnet")):
         word = candidate.text
