@@ -79,7 +79,11 @@ class Sample(Generic[W]):
 
     def result(self) -> list[W]:
         """The words drawn, in the order in which they were offered; all of them where fewer than n were."""
-        return [word for _, _, word in sorted(self._kept, key=lambda kept: kept[1])]
+        return [word for _, word in self.drawn()]
+
+    def drawn(self) -> list[tuple[int, W]]:
+        """As :meth:`result`, each with its number (from 0) among the words offered."""
+        return [(place, word) for _, place, word in sorted(self._kept, key=lambda kept: kept[1])]
 
     def _occurrence(self, word: W) -> int:
         """How often this word was met before."""

@@ -59,8 +59,23 @@ def _templates(value: Any) -> Any:
     return templates
 
 
+def _weights(value: Any) -> Any:
+    """``3+1+1``, ``["3", "1+1"]`` (command line), ``[3, 1, 1]`` or ``3`` (TOML) → positive numbers."""
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    parts = [part for item in items for part in (item.split("+") if isinstance(item, str) else (item,))]
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        raise ValueError(f"is a number a corpus, as in 3+1+1, got {value!r}") from None
+    for number in numbers:
+        if not 0 < number < float("inf"):
+            raise ValueError(f"is a positive number a corpus, got {number:g}")
+    return numbers
+
+
 Pairs = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
 NumberPairs = Annotated[Mapping[str, float], BeforeValidator(_pairs)]
 Templates = Annotated[Mapping[str, str], BeforeValidator(_templates)]
+Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
 #: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
 Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, dict)) else v)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, Share, Templates
+from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, Share, Templates, Weights
 from neglabel.pipeline.presets import PresetName
 
 
@@ -46,7 +47,8 @@ class EncodeSettings(_Model):
         (), description="`wordnet`, `wordnet:pos=n,lemmas=first`, or a file of words (`neglabel corpora` lists all); "
         "several: first seen wins"
     )
-    out: Path = Field(description="folder of the store")
+    dry_run: bool = Field(False, description="write nothing: count words, rejections, tokens, disk, time; no weights")
+    out: Path | None = Field(None, validate_default=True, description="folder of the store; needed unless --dry-run")
     preset: PresetName = Field("paper", description="paper or official: prompts and corpus as published")
     prompt: Templates = Field(
         {}, description='prompt template, for all words or for some: "a {}", noun="the nice {}", fr:noun="le {}"'
@@ -57,6 +59,31 @@ class EncodeSettings(_Model):
     shard_rows: int = Field(65_536, ge=1, description="candidates a shard")
     batch_size: int = Field(256, ge=1, description="prompts a forward pass")
     limit: int | None = Field(None, ge=1, description="stop after so many candidates")
+    sample: int | None = Field(None, ge=1, description="draw so many at random from all, whatever their order")
+    seed: int = Field(0, ge=0, lt=2**63, description="of the sample")
+    weights: Weights = Field((), description="with --sample: each corpus's part of it, as 3+1+1")
+    too_long: Literal["keep", "drop"] = Field(
+        "keep", description="words whose prompt exceeds the model's context: keep them cut, or drop"
+    )
+
+    @field_validator("out")
+    @classmethod
+    def _somewhere(cls, out: Path | None, info: ValidationInfo) -> Path | None:
+        if out is None and not info.data.get("dry_run"):
+            raise PydanticCustomError("missing", "Field required")
+        return out
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> EncodeSettings:
+        if self.sample and self.limit:
+            raise ValueError("--sample and --limit exclude each other; give one")
+        if self.weights and not self.sample:
+            raise ValueError("--weights needs --sample, the size of the mixture")
+        if self.weights and len(self.weights) != (len(self.corpus) or 1):
+            raise ValueError(
+                f"--weights has {len(self.weights)} numbers for {len(self.corpus) or 1} of corpora; give one a corpus"
+            )
+        return self
 
 
 class MineSettings(StageSettings):
