@@ -24,6 +24,7 @@ def differences(lines: Sequence[Line], metric: Literal["auroc", "fpr95"]) -> str
             base = float(len(rest) - 1 - place)
             worse = gap.shown and (gap.value < 0) == (metric == "auroc")
             colour = svg.MUTED if not gap.shown else svg.OOD if worse else svg.ID
+            ax.plot([0, 0], [base + 0.02, base + 0.48], color=svg.INK, linewidth=1)
             ax.plot([gap.low, gap.high], [base + 0.25] * 2, color=colour, linewidth=2.4, solid_capstyle="butt")
             ax.plot([gap.value], [base + 0.25], "o", color=colour, markersize=7, markeredgewidth=1.8,
                     markerfacecolor=colour if gap.shown else "none", zorder=3)  # fmt: skip
@@ -31,7 +32,6 @@ def differences(lines: Sequence[Line], metric: Literal["auroc", "fpr95"]) -> str
             numbers = f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]".replace("-", "−")
             text = f"{svg.shorten(line.run.name, 26)}  {numbers}"
             ax.text(0.0, base + 0.68, text, transform=ax.get_yaxis_transform(), fontsize=10.5, va="center")
-        ax.axvline(0, color=svg.INK, linewidth=1)
         ends = [0.0, *(end for gap in gaps for end in (gap.low, gap.high))]
         margin = 0.08 * (max(ends) - min(ends)) or 0.5
         ax.set(xlim=(min(ends) - margin, max(ends) + margin), ylim=(-0.15, len(rest)), yticks=[])

@@ -65,6 +65,7 @@ def render(comparison: Comparison, settings: ReportSettings, names: Mapping[str,
         c=comparison,
         best=lines[0],
         last=lines[-1],
+        reason=_reason(lines[0], lines[-1]),
         first=lines[0].run,
         shown=[line.run.name for line in lines[1:] if line.average.auroc_difference.shown],
         unshown=[line.run.name for line in lines[1:] if not line.average.auroc_difference.shown],
@@ -79,9 +80,9 @@ def render(comparison: Comparison, settings: ReportSettings, names: Mapping[str,
             (title, _kinds(comparison.makeups, key), note)
             for title, key, note in (
                 ("Part of speech", "pos", "As the source says."),
+                ("Language", "language", "BCP 47 codes; unknown where the source doesn't say."),
                 ("Lexicographer file of WordNet", "field", "Of words of WordNet their own synset's; of other English "
                  "words the most frequent sense's, which may not be the one meant."),
-                ("Language", "language", "BCP 47 codes; unknown where the source doesn't say."),
             )
         ],
         overlaps={(o.run, o.other): o for o in comparison.overlaps},
@@ -91,6 +92,16 @@ def render(comparison: Comparison, settings: ReportSettings, names: Mapping[str,
         own=flat(settings.model_dump(mode="json", exclude_none=True)),
         hurting_words=_HURTING,
     )  # fmt: skip
+
+
+def _reason(best: Line, last: Line) -> str:
+    """Where the negatives of ``best`` answer better by more than the other way round: ``id``, ``ood``, or neither."""
+    if None in (best.on_id, best.on_ood, last.on_id, last.on_ood):
+        return ""
+    on_id, on_ood = last.on_id - best.on_id, best.on_ood - last.on_ood  # type: ignore[operator]
+    if max(on_id, on_ood) < 0.1:
+        return ""
+    return "id" if on_id > on_ood else "ood"
 
 
 def _tops(lines: Sequence[Line]) -> list[tuple[float, float]]:
