@@ -177,3 +177,9 @@ class ReportSettings(StageSettings):
     )
     cases: int = Field(4, ge=0, le=12, description="case pictures of each kind")
     title: str = Field("neglabel report", description="heading of the page")
+    compare: Literal["corpus"] | None = Field(
+        None, description="corpus: also compare the runs as sources of negatives, all else being equal"
+    )
+    hurting: int = Field(100, ge=1, description="with --compare: words that ID pictures answer to most, taken out")
+    bootstrap: int = Field(200, ge=20, le=100_000, description="with --compare: times the pictures are drawn again")
+    seed: int = Field(0, ge=0, description="with --compare: of the halves of ID pictures and of all drawing")
