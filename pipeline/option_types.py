@@ -1,13 +1,13 @@
-"""How an option's value is read, on the command line and in TOML alike."""
+"""How an option's value is read, on the command line and in TOML alike; the base of all settings."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Device = Literal["auto", "cpu", "cuda"]
 #: What no file system of the common three has in a name; a leading dot would hide the file.
@@ -79,3 +79,11 @@ Templates = Annotated[Mapping[str, str], BeforeValidator(_templates)]
 Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
 #: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
 Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, dict)) else v)
+
+
+class StageSettings(BaseModel):
+    """Base of all settings: frozen, nothing unknown."""
+
+    #: The option that the command line takes as its arguments.
+    argument: ClassVar[str | None] = None
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from neglabel.pipeline.option_types import UNSAFE, Device, Many
+from neglabel.pipeline.option_types import UNSAFE, Device, Many, StageSettings
 from neglabel.pipeline.presets import PresetName
-from neglabel.pipeline.settings import StageSettings
 
 #: The row of all sources together.
 UNION = "union"

@@ -72,6 +72,8 @@ def run_sources(settings: RunSettings, reporter: Reporter, folder: Path = Path()
         for spec in each.corpus:
             check_corpus(spec)
     claim_folder(make.out, FORMAT, create=False)
+    if (make.out / "candidates" / "manifest.json").is_file():
+        raise UsageError(f"--out {make.out} holds a run without [sources]; name a new folder")
     never = _never(first, settings, excluded)
     words = {name: count_words(each.corpus, each.dedupe, never, name, reporter) for name, each in encoding.items()}
     n = candidates_each(words, settings.source_candidates, top)

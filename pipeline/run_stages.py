@@ -10,7 +10,8 @@ from neglabel import UsageError
 from neglabel.pipeline import config
 from neglabel.pipeline.places import corpus_in, images_in, model_in
 from neglabel.pipeline.run_settings import RunSettings
-from neglabel.pipeline.settings import EncodeSettings, MineSettings, ReportSettings, ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
+from neglabel.pipeline.settings import EncodeSettings, MineSettings, ReportSettings
 
 #: What the run decides for each stage, so that the stages fit together.
 FIXED: Mapping[str, frozenset[str]] = {

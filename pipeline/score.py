@@ -21,8 +21,8 @@ from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
+from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
-from neglabel.pipeline.settings import ScoreSettings
 
 FORMAT = "neglabel-scores"
 

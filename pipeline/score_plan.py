@@ -13,8 +13,8 @@ from neglabel import UsageError
 from neglabel.pipeline.images import HF, Source, open_images
 from neglabel.pipeline.option_types import UNSAFE
 from neglabel.pipeline.prompts import check_template
+from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES, spec_of
-from neglabel.pipeline.settings import ScoreSettings
 
 Role = Literal["id", "ood", "unknown"]
 

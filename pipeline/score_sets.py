@@ -22,7 +22,7 @@ from neglabel.pipeline.score_embeddings import LABELS, embeddings_file, keeping
 from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_rows import Scorer, schema
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 
 class Unreadable(NamedTuple):

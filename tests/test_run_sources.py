@@ -177,6 +177,17 @@ def test_what_can_not_be_equal_is_refused_before_any_work(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_run_of_one_corpus_is_not_mixed_with_sources(tmp_path: Path, tiny_model: Path) -> None:
+    values = settle(tmp_path, tiny_model)
+    run_file(write(tmp_path, change(values, sources=None, corpus=["small.txt"])), QUIET)
+    with pytest.raises(UsageError, match=r"made holds a run without \[sources\]; name a new folder"):
+        run_file(write(tmp_path, values), QUIET)
+    # And the other way round.
+    run_file(write(tmp_path, change(values, out="compared", source_candidates=20)), QUIET)
+    with pytest.raises(UsageError, match="candidates holds something else"):
+        run_file(write(tmp_path, change(values, sources=None, corpus=["small.txt"], out="compared")), QUIET)
+
+
 def test_a_source_named_twice_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text('out = "o"\nlabels = "l"\n[sources]\na = "x"\na = "y"\n')
     with pytest.raises(UsageError, match=r"my\.toml is not valid TOML: .*\(at line 5"):
