@@ -39,7 +39,7 @@ class Draw:
         mixture, met = self.mixture, 0
         samples = self._samples if self.asked else self._samples * len(mixture.specs)
         for number, word in enumerate(mixture.words(on_reject), 1):
-            samples[mixture.at].offer(word)
+            samples[mixture.at].offer(word, mixture.key)
             if each:
                 each(word)
             if number % STEP == 0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from neglabel.corpora import Candidate, OnReject, Rejection, Spec, open_corpus
-from neglabel.corpora.dedupe import Deduplicator, Mode
+from neglabel.corpora.dedupe import Deduplicator, Mode, identity
 
 #: Part of speech of words whose source has none.
 UNKNOWN = "unknown"
@@ -70,10 +70,12 @@ class Mixture:
         self.tallies = [Tally() for _ in self.specs]
         #: Number of the corpus that the last word came from.
         self.at = 0
+        #: What made the last word distinct.
+        self.key = ""
 
     def words(self, on_reject: OnReject) -> Iterator[Candidate]:
         """The new words in order; ``on_reject`` gets what else is met, words met before as ``duplicate``."""
-        seen = Deduplicator(self.dedupe)
+        seen, every = Deduplicator(), self.dedupe == "none"
         left = self.limit
         for number, spec in enumerate(self.specs):
             self.at = number
@@ -84,7 +86,9 @@ class Mixture:
                 reason = self.unfit(word) if self.unfit else None
                 if reason:
                     reject(Rejection(word.text, reason, word.source, word.key))
-                elif seen.is_new(word.text, word.pos):
+                    continue
+                self.key = key = identity(word.text, word.pos, self.dedupe)
+                if every or seen.add(key):
                     new[word.pos or UNKNOWN] += 1
                     yield word
                     if left is not None:

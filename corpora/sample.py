@@ -41,10 +41,16 @@ def priority(text: str, pos: str, seed: int, mode: Mode, occurrence: int = 0) ->
         occurrence: how often the text was met before, read under ``none`` only.
     """
     key = identity(text, pos, mode)
-    if mode == "none":
-        key += f"\0{occurrence}"
+    return _hash(f"{key}\0{occurrence}" if mode == "none" else key, _key(seed))
+
+
+def _key(seed: int) -> bytes:
     # blake2b takes keys of up to 64 bytes; every seed of 64 digits or fewer is its own key.
-    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_WIDTH, key=b"%d" % seed).digest()
+    return b"%d" % seed
+
+
+def _hash(key: str, seed: bytes) -> int:
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_WIDTH, key=seed).digest()
     return int.from_bytes(digest, "big")
 
 
@@ -60,17 +66,21 @@ class Sample(Generic[W]):
             raise ValueError("a sample holds no fewer than 0 words")
         self.n = n
         self.seed = seed
-        self.mode = mode
+        self.mode: Mode = mode
         self.offered = 0
+        self._seed = _key(seed)
         #: The n lowest priorities as a heap with the highest first: negated priority, place in the stream, word.
         self._kept: list[tuple[int, int, W]] = []
         self._met = Deduplicator()
         self._again: dict[str, int] = {}
 
-    def offer(self, word: W) -> None:
-        """Let ``word`` take part in the draw."""
-        occurrence = self._occurrence(word) if self.mode == "none" else 0
-        low = -priority(word.text, word.pos, self.seed, self.mode, occurrence)
+    def offer(self, word: W, key: str | None = None) -> None:
+        """Let ``word`` take part in the draw; ``key`` is its :func:`~neglabel.corpora.dedupe.identity`, where known."""
+        if key is None:
+            key = identity(word.text, word.pos, self.mode)
+        if self.mode == "none":
+            key = f"{key}\0{self._occurrence(key)}"
+        low = -_hash(key, self._seed)
         if len(self._kept) < self.n:
             heapq.heappush(self._kept, (low, self.offered, word))
         elif self._kept and low > self._kept[0][0]:
@@ -85,9 +95,8 @@ class Sample(Generic[W]):
         """As :meth:`result`, each with its number (from 0) among the words offered."""
         return [(place, word) for _, place, word in sorted(self._kept, key=lambda kept: kept[1])]
 
-    def _occurrence(self, word: W) -> int:
+    def _occurrence(self, key: str) -> int:
         """How often this word was met before."""
-        key = identity(word.text, word.pos, self.mode)
         if self._met.add(key):
             return 0
         self._again[key] = self._again.get(key, 0) + 1

@@ -24,16 +24,10 @@ def shorten(word: str, width: int) -> str:
 
 
 def _encode(summary: Mapping[str, Any], console: Console) -> None:
-    counts = summary["counts"]
-    by_pos = ", ".join(f"{n:,} {pos}" for pos, n in counts["by_pos"].items())
-    rejected = ", ".join(f"{n:,} {reason}" for reason, n in counts["rejected"].items()) or "none"
-    shards = f"{summary['shards']} shard{'s' * (summary['shards'] != 1)}"
-    console.print(
-        f"{summary['out']}: {counts['candidates']:,} candidates ({by_pos}) in {shards}; "
-        f"{counts['truncated']:,} truncated; rejected: {rejected}; "
-        f"{summary['encoded']:,} encoded in {summary['seconds']:.1f} s",
-        markup=False,
-    )
+    from neglabel.pipeline.encode_summary import lines
+
+    for line in lines(summary):
+        console.print(line, markup=False)
 
 
 def _mine(summary: Mapping[str, Any], console: Console) -> None:
