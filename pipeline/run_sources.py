@@ -97,8 +97,8 @@ def run_sources(settings: RunSettings, reporter: Reporter, folder: Path = Path()
                 f"[sources] {name} has {left:,} candidates left, fewer than the {n:,} of the others; "
                 f"give source_candidates = {left} or less, and a new out"
             )
-    for name, each in scoring.items():
-        made[name]["score"] = score(each, reporter)
+    for name, scores in scoring.items():
+        made[name]["score"] = score(scores, reporter)
     return {"sources": made, "candidates": n, "report": report(reporting, reporter), "out": str(make.out)}
 
 
