@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import tomli_w
 
 from neglabel.pipeline import store
@@ -18,6 +19,7 @@ from neglabel.pipeline.quickstart import unpack
 N, M = 400, 100
 
 
+@pytest.mark.soak  # half a minute of corpora; test_run_sources.py has the same stages on small ones
 def test_four_sources_and_their_union_on_one_page(shared_data: Path, tmp_path: Path) -> None:
     unpack(tmp_path)
     values = {

@@ -188,6 +188,16 @@ def test_a_run_of_one_corpus_is_not_mixed_with_sources(tmp_path: Path, tiny_mode
         run_file(write(tmp_path, change(values, sources=None, corpus=["small.txt"], out="compared")), QUIET)
 
 
+def test_words_dropped_for_their_length_are_no_candidates(tmp_path: Path, tiny_model: Path) -> None:
+    """Which they are, only the model's tokenizer knows."""
+    values = change(settle(tmp_path, tiny_model), encode={"too_long": "drop"})
+    (tmp_path / "small.txt").write_text("\n".join([*SMALL, "a " * 40, "b " * 40]) + "\n")
+    with pytest.raises(UsageError, match="small has 57 candidates left, fewer than the 59 of the others"):
+        run_file(write(tmp_path, values), QUIET)
+    values |= {"source_candidates": 57, "out": "again"}
+    assert run_file(write(tmp_path, values), QUIET)["candidates"] == 57
+
+
 def test_a_source_named_twice_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text('out = "o"\nlabels = "l"\n[sources]\na = "x"\na = "y"\n')
     with pytest.raises(UsageError, match=r"my\.toml is not valid TOML: .*\(at line 5"):
