@@ -44,12 +44,13 @@ class World:
             self.embeddings[name] = unit(centres[which] + spread)
             self.truth[name] = [LABELS[i] if name == "animals" else "" for i in which]
 
-    def words(self, count: int, *, near: str | None = None, strength: float = 1.0, seed: int = 1) -> NDArray[np.float32]:
+    def words(self, count: int, near: str | None = None, strength: float = 1.0, seed: int = 1) -> NDArray[np.float32]:
         """``count`` negatives, near the pictures of ``near`` (``animals``: they hurt), or anywhere."""
         draw = np.random.default_rng([self.seed, seed])
         base = draw.normal(size=(count, D)) / np.sqrt(D) * 1.6
         if near is not None:
-            centres = self.labels if near == "animals" else self.themes[near]
+            # Words near one class only: its pictures sink below those of the others.
+            centres = self.labels[:1] if near == "animals" else self.themes[near]
             base += strength * centres[np.arange(count) % len(centres)]
         return unit(base)
 
@@ -75,8 +76,8 @@ def write_kept(
     folder: Path, world: World, negatives: NDArray[np.float32], words: Sequence[str], *, groups: int = 4,
     source: str = "wordnet-3.0", language: str = "en", pos: str = "noun", keys: Sequence[str] = (),
     candidates: int = 500, stores: Sequence[str] = ("store",), keep: bool = True, random: bool = False,
-    manifest: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None, settings: dict[str, Any] | None = None,
-    mined: dict[str, Any] | None = None, languages: Sequence[str] = (),
+    manifest: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None, mined: dict[str, Any] | None = None, languages: Sequence[str] = (),
 ) -> Path:  # fmt: skip
     """A folder of scores; ``manifest``, ``metadata``, ``settings``, ``mined`` override entries of these tables."""
     folder.mkdir(parents=True)
@@ -127,8 +128,8 @@ def write_kept(
     value = {
         "format": "neglabel-scores", "version": 1, "model": facts["model"], "labels": list(LABELS),
         "settings": {
-            "label_prompt": ["The nice {}."], "groups": groups, "group_order": "random", "group_drop": "last", "seed": 0,
-            **(settings or {}),
+            "label_prompt": ["The nice {}."], "groups": groups, "group_order": "random", "group_drop": "last",
+            "seed": 0, **(settings or {}),
         },
         "datasets": entries, "scores": [{"name": "neglabel", "temperature": T, "groups": groups}], "embeddings": keep,
         "negatives": {"path": "n.parquet", "count": count, "random": random}, "versions": {}, "complete": True,

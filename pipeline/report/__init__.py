@@ -9,7 +9,7 @@ from typing import Any
 from neglabel.pipeline import config, files
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report import cases, measure, page, tables
-from neglabel.pipeline.report.compare import compare, remove_stale
+from neglabel.pipeline.report.compare import compare_sources, remove_stale
 from neglabel.pipeline.report.read import Run, read_runs
 from neglabel.pipeline.settings import ReportSettings
 
@@ -35,7 +35,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     runs = read_runs(settings.scores)
     files.claim_folder(out, "neglabel-report")
     reporter.say(f"report: {len(runs)} run{'s' * (len(runs) != 1)}, FPR95 {settings.fpr}")
-    compared = compare(runs, settings, reporter) if settings.compare else None
+    compared = compare_sources(runs, settings, reporter) if settings.compare else None
     rows = [row for run in runs for row in measure.metric_rows(run, settings.fpr)]
     accuracies = [a for run in runs for a in measure.accuracies(run, reporter.warn)]
     against = measure.against_random(runs, rows)

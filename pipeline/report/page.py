@@ -76,8 +76,9 @@ def render(
 
 def environment(folder: Path) -> Environment:
     """Templates of ``folder``, everything escaped; a name that isn't given is an error."""
+    loader = FileSystemLoader(folder)
     made = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters.update(pct=pct, signed=signed, score=lambda name: SCORE_NAMES.get(name, name))
     return made

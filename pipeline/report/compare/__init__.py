@@ -13,7 +13,7 @@ from neglabel.pipeline.report.compare.gather import Comparison, gather
 from neglabel.pipeline.report.read import Run
 from neglabel.pipeline.settings import ReportSettings
 
-__all__ = ["Compared", "compare", "remove_stale"]
+__all__ = ["Compared", "compare_sources", "remove_stale"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Compared:
         return [page.verdict(self.comparison), *page.missing(self.comparison), f"comparison: {out / 'compare.html'}"]
 
 
-def compare(runs: Sequence[Run], settings: ReportSettings, reporter: Reporter) -> Compared:
+def compare_sources(runs: Sequence[Run], settings: ReportSettings, reporter: Reporter) -> Compared:
     """Gather, draw and render; writes nothing. Errors as :func:`neglabel.pipeline.report.compare.gather.gather`."""
     found = gather(runs, settings, reporter)
     names = tables.slugs([run.name for run in found.runs])

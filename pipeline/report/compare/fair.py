@@ -64,7 +64,8 @@ def _comparable(run: Run) -> None:
         )
     for role, option in (("id", "--id"), ("ood", "--ood")):
         if not any(data.rows for data in run.of_role(role)):
-            raise UsageError(f"--compare: {run.name} has no {role.upper()} pictures; score it with {option} NAME=IMAGES")
+            kind = role.upper()
+            raise UsageError(f"--compare: {run.name} has no {kind} pictures; score it with {option} NAME=IMAGES")
 
 
 def _settings(run: Run, key: str) -> Any:

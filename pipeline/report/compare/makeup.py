@@ -53,38 +53,37 @@ def lexicographer_files(
     Words of WordNet: their own synset's, named in ``key``. Other words of English or of no known language: the first
     (most frequent) sense of the word, or of its base form, in that part of speech, else in any.
     """
-    wordnet: Any = reader()
     known: dict[tuple[str, str], str] = {}
     found = []
     for number, (text, pos, language, source, key) in enumerate(
         zip(texts, poses, languages, sources, keys, strict=True)
     ):
-        if number % _FORGET == 0:
-            for synsets in getattr(wordnet, "_synset_offset_cache", {}).values():
-                synsets.clear()
-        name = _of_synset(wordnet, key) if source.startswith("wordnet") and key else None
+        name = _of_synset(key) if source.startswith("wordnet") and key else None
         if name is None and language.split("-")[0] not in ("", "en"):
             name = OTHER_LANGUAGE
         if name is None:
             word = text.strip().lower().replace(" ", "_")
             if (word, pos) not in known:
-                known[word, pos] = _of_word(wordnet, word, pos)
+                known[word, pos] = _of_word(word, pos)
             name = known[word, pos]
         found.append(name)
+        if known and number % _FORGET == 0:
+            for synsets in getattr(reader(), "_synset_offset_cache", {}).values():
+                synsets.clear()
     return found
 
 
-def _of_synset(wordnet: Any, key: str) -> str | None:
+def _of_synset(key: str) -> str | None:
     from nltk.corpus.reader.wordnet import WordNetError
 
     try:
-        return str(wordnet.synset(key).lexname())
+        return str(reader().synset(key).lexname())
     except (WordNetError, ValueError, KeyError):
         return None  # of another version
 
 
-def _of_word(wordnet: Any, word: str, pos: str) -> str:
-    letter = _LETTERS.get(pos)
+def _of_word(word: str, pos: str) -> str:
+    wordnet, letter = reader(), _LETTERS.get(pos)
     senses = (wordnet.synsets(word, letter) if letter else []) or wordnet.synsets(word)
     return str(senses[0].lexname()) if senses else NOT_THERE
 

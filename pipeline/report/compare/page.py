@@ -74,7 +74,10 @@ def render(comparison: Comparison, settings: ReportSettings, names: Mapping[str,
         model=(lines[0].run.negatives.metadata.get("model") or {}).get("model"),
         tops=_tops(lines),
         # Markup that we wrote; matplotlib has escaped the names in it.
-        gaps=[(name, Markup(figures.differences(lines, key))) for name, key in (("AUROC", "auroc"), ("FPR95", "fpr95"))],
+        gaps=[
+            ("AUROC", Markup(figures.differences(lines, "auroc"))),
+            ("FPR95", Markup(figures.differences(lines, "fpr95"))),
+        ],
         distances=None if distances is None else Markup(distances),
         kinds=[
             (title, _kinds(comparison.makeups, key), note)
