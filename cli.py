@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel
 
 from neglabel import NeglabelError, UsageError, __version__
+from neglabel.pipeline import run_settings, score_settings
 from neglabel.pipeline import settings as options
 from neglabel.pipeline.cli_options import JSON_HELP, QUIET_HELP, parameters
 
@@ -81,12 +82,12 @@ def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, qui
 
 _add("encode", options.EncodeSettings, "neglabel.pipeline.encode:encode")
 _add("mine", options.MineSettings, "neglabel.pipeline.mine:mine")
-_add("score", options.ScoreSettings, "neglabel.pipeline.score:score")
+_add("score", score_settings.ScoreSettings, "neglabel.pipeline.score:score")
 _add("report", options.ReportSettings, "neglabel.pipeline.report:report")
-_add("quickstart", options.QuickstartSettings, "neglabel.pipeline.quickstart:quickstart")
+_add("quickstart", run_settings.QuickstartSettings, "neglabel.pipeline.quickstart:quickstart")
 
 
-@app.command(help=options.RunSettings.__doc__)
+@app.command(help=run_settings.RunSettings.__doc__)
 def run(
     file: Path = typer.Argument(..., metavar="FILE.toml", help="TOML file of the run."),
     as_json: bool = typer.Option(False, "--json", help=JSON_HELP),

@@ -15,6 +15,11 @@ _BUCKETS = 1 << 18
 _WIDTH = 16
 
 
+def identity(text: str, pos: str, mode: Mode) -> str:
+    """What makes a word distinct: its normalised text, under ``text+pos`` with its part of speech."""
+    return f"{normalise(text)}\0{pos}" if mode == "text+pos" else normalise(text)
+
+
 class Deduplicator:
     """Remembers normalised texts as 16-byte digests, 22 bytes a text (20 million: 0.44 GB).
 
@@ -27,9 +32,10 @@ class Deduplicator:
 
     def is_new(self, text: str, pos: str = "") -> bool:
         """True the first time a text (with its part of speech, where the mode says so) is met."""
-        if self.mode == "none":
-            return True
-        key = normalise(text) + (f"\0{pos}" if self.mode == "text+pos" else "")
+        return self.mode == "none" or self.add(identity(text, pos, self.mode))
+
+    def add(self, key: str) -> bool:
+        """True the first time ``key`` (an :func:`identity`) is met."""
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_WIDTH).digest()
         number = int.from_bytes(digest[:4], "little") % _BUCKETS
         bucket = self._buckets[number]

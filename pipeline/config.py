@@ -19,7 +19,7 @@ else:
 
 Settings = TypeVar("Settings", bound=BaseModel)
 #: Of these, one given on the command line replaces the other in the file.
-EXCLUSIVE = (("top", "top_share"),)
+EXCLUSIVE = (("top", "top_share"), ("sample", "limit"))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neglabel import UsageError
-from neglabel.corpora import check_corpus, provenance, rows_expected
-from neglabel.pipeline import config
-from neglabel.pipeline.files import VERSION, claim_folder, read_json, versions, write_json, write_text
-from neglabel.pipeline.models import load_model
+from neglabel.corpora import Candidate, check_corpus, provenance, rows_expected
+from neglabel.corpora.draw import Draw, records
+from neglabel.corpora.mixture import Mixture
+from neglabel.pipeline.encode_manifest import FORMAT, open_manifest, save
+from neglabel.pipeline.estimate import estimate
+from neglabel.pipeline.files import claim_folder
 from neglabel.pipeline.places import corpus_in
-from neglabel.pipeline.plan import ShardPlan, merge_counts, plan_shards
+from neglabel.pipeline.plan import ShardPlan, plan_shards
 from neglabel.pipeline.prefix_tree import PLANNER_VERSION
 from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.settings import EncodeSettings
-from neglabel.pipeline.shards import ShardRecord, encode_shard, flaw, records_of
-from neglabel.pipeline.text_encoder import TextEncoder
 
-FORMAT = "neglabel-candidates"
-#: What must agree for a store to be continued.
-IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
-            "batch_size", "limit", "path", "planner", "token_budget")  # fmt: skip
+if TYPE_CHECKING:
+    # At run time torch is imported only where something is encoded: a dry run stays small.
+    from neglabel.pipeline.shards import ShardRecord
+    from neglabel.pipeline.text_encoder import TextEncoder
 
 
 def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     an undisturbed run (same machine, threads and device).
 
     Returns:
-        the summary: ``out, counts, shards, encoded`` (rows of this run), ``seconds, rows_per_second``.
+        the summary: ``out, counts, words`` (a tally a corpus), ``shards, encoded`` (rows of this run), ``seconds,
+        rows_per_second``; with ``dry_run`` that of :func:`neglabel.pipeline.estimate.estimate`.
 
     Raises:
         UsageError: unknown corpus or model, a prompt without ``{}``, a folder with something else or other settings.
@@ -48,17 +49,31 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     prompts = Prompts({**preset.prompts, **settings.prompt})
     for spec in specs:
         check_corpus(spec)
+    if settings.dry_run or settings.out is None:
+        return estimate(settings, specs, prompts, reporter)
+
+    from neglabel.pipeline.models import load_model
+    from neglabel.pipeline.text_encoder import TextEncoder
+
     claim_folder(settings.out, FORMAT, create=False)
     loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
     encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
-    plans = plan_shards(specs, settings.dedupe, settings.shard_rows, settings.limit)
+    unfit = _too_long(encoder, prompts) if settings.too_long == "drop" else None
+    mixture = Mixture(specs, settings.dedupe, unfit, settings.limit)
+    draw = Draw(mixture, settings.sample, settings.seed, settings.weights) if settings.sample else None
+    plans = plan_shards(
+        mixture, settings.shard_rows, draw,
+        lambda steps: reporter.track(steps, "words", rows_expected(specs), size=int),
+    )  # fmt: skip
     first = next(plans)
+    for sentence in draw.warnings() if draw else ():
+        reporter.warn(sentence)
     claim_folder(settings.out, FORMAT)
     effective = settings.model_copy(
         update={"corpus": tuple(specs), "prompt": prompts.templates, "pretrained": loaded.identity["pretrained"]}
     )
-    manifest = _open_manifest(
+    manifest = open_manifest(
         effective,
         {
             "corpus": specs,
@@ -68,26 +83,30 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
             "model": dict(loaded.identity),
             "precision": settings.precision,
             "device": loaded.device.type,
-            **{name: getattr(settings, name) for name in ("storage", "dedupe", "shard_rows", "batch_size", "limit")},
+            **{name: getattr(settings, name) for name in (
+                "storage", "dedupe", "shard_rows", "batch_size", "limit", "sample", "too_long")},
+            "seed": settings.seed if settings.sample else None,
+            "weights": list(settings.weights) or None,
             "path": encoder.path,
             "planner": PLANNER_VERSION,
             "token_budget": encoder.token_budget,
         },
     )
-    expected = rows_expected(specs, settings.limit)
+    expected = rows_expected(specs, settings.sample or settings.limit)
     reporter.say(
         f"encode: {settings.model} on {loaded.device}, {settings.precision}, stored as {settings.storage}; "
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
     kept = sum(record["rows"] for record in manifest["shards"])
     encoded = 0
-    work = _work(settings, chain([first], plans), manifest, encoder, prompts, reporter)
+    work = _work(settings, chain([first], plans), mixture, draw, manifest, encoder, prompts, reporter)
     for rows in reporter.track(work, "encode", expected, "words", kept):
         encoded += len(rows)
     seconds = time.monotonic() - start
     return {
         "out": str(settings.out),
         "counts": manifest["counts"],
+        "words": manifest["words"],
         "shards": len(manifest["shards"]),
         "encoded": encoded,
         "seconds": round(seconds, 3),
@@ -96,25 +115,38 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     }
 
 
+def _too_long(encoder: TextEncoder, prompts: Prompts) -> Callable[[Candidate], str | None]:
+    def unfit(word: Candidate) -> str | None:
+        cut = encoder.truncated([prompts.of(word.text, word.pos, word.language)])[0]
+        return "too-long-for-model" if cut else None
+
+    return unfit
+
+
 def _work(
     settings: EncodeSettings,
     plans: Iterable[ShardPlan],
+    mixture: Mixture,
+    draw: Draw | None,
     manifest: dict[str, Any],
     encoder: TextEncoder,
     prompts: Prompts,
     reporter: Reporter,
 ) -> Iterator[range]:
     """Go through the plans; keep what is finished, encode the rest, and record each shard as it is done."""
-    records: list[ShardRecord] = manifest["shards"]
+    from neglabel.pipeline.shards import encode_shard, flaw
+
+    assert settings.out is not None
+    done: list[ShardRecord] = manifest["shards"]
     number = -1
     for number, plan in enumerate(plans):
-        if number < len(records):
-            if records[number]["words_sha256"] != plan.digest():
+        if number < len(done):
+            if done[number]["words_sha256"] != plan.digest():
                 raise UsageError(
                     f"--out {settings.out}: the corpus gives other words for shard {number} than when it was encoded; "
                     "name a new folder"
                 )
-            problem = flaw(records[number], settings.out)
+            problem = flaw(done[number], settings.out)
             if problem is None:
                 continue
             reporter.warn(f"{settings.out}: {problem}; encoding that shard again")
@@ -122,51 +154,11 @@ def _work(
             if isinstance(step, int):
                 yield range(step)
             else:
-                records[number : number + 1] = [step]
-        _save(settings.out, manifest)
-    if number + 1 < len(records):
+                done[number : number + 1] = [step]
+        save(settings.out, manifest)
+    if number + 1 < len(done):
         raise UsageError(f"--out {settings.out}: the corpus has fewer words than when encoded; name a new folder")
-    if not manifest.get("complete"):
-        manifest["complete"] = True
-        _save(settings.out, manifest)
-
-
-def _open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """A new manifest, written before any shard, or the folder's own, refused where it was made otherwise."""
-    path = settings.out / "manifest.json"
-    if not path.exists():
-        manifest = {
-            "format": FORMAT, "version": VERSION, **identity, "complete": False,
-            "counts": merge_counts([]), "shards": [], "versions": versions(),
-        }  # fmt: skip
-        write_json(path, manifest)
-        write_text(settings.out / "settings.toml", config.dump(settings))
-        return manifest
-    manifest = read_json(path, FORMAT)
-    if not {"path", "planner", "token_budget"} <= manifest.keys():
-        raise UsageError(
-            f"--out {settings.out} was encoded by an earlier neglabel, in other batches than this one makes; "
-            "it can be mined as it is, but to encode more name a new folder"
-        )
-    for name in IDENTITY:
-        old, new = manifest.get(name), identity[name]
-        if isinstance(old, dict) and isinstance(new, dict):
-            name, old, new = next(
-                ((f"{name}.{k}", old.get(k), new.get(k)) for k in {**old, **new} if _differ(k, old, new)), (name, 0, 0)
-            )
-        if old != new:
-            raise UsageError(
-                f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
-                "give the same settings to continue it, or name a new folder"
-            )
-    return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path)}
-
-
-def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    # The path or tag by which the same weights were named is no difference; their checksum is.
-    return key not in ("model", "pretrained") and old.get(key) != new.get(key)
-
-
-def _save(folder: Path, manifest: dict[str, Any]) -> None:
-    manifest["counts"] = merge_counts([record["counts"] for record in manifest["shards"]])
-    write_json(folder / "manifest.json", manifest)
+    words = records(mixture, draw)
+    if not manifest.get("complete") or manifest.get("words") != words:
+        manifest.update(words=words, complete=True)
+        save(settings.out, manifest)

@@ -47,6 +47,15 @@ def read_lines(path: Path, what: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def label_names(path: Path) -> list[str]:
+    """The names alone, in class order. Raises as :func:`load_labels` does."""
+    if not is_parquet(path):
+        return read_lines(path, "labels")
+    store.require_columns(path, ["text"])
+    with store.reading(path):
+        return [name or "" for name in store.open_parquet(path).read(columns=["text"])["text"].to_pylist()]
+
+
 def load_labels(
     path: Path, prompts: Sequence[str], encoder: Callable[[], TextEncoder] | None, reporter: Reporter
 ) -> Labels:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from neglabel import UsageError
 from neglabel.indexes.percentile import Device, PercentileIndex
-from neglabel.pipeline.candidates import Stores, choose_rows, open_stores
+from neglabel.pipeline.candidates import Stores, open_stores
+from neglabel.pipeline.choose_rows import choose_rows
 from neglabel.pipeline.labels import is_parquet, load_labels, read_lines
 from neglabel.pipeline.mine_rows import asked_for, best_rows, group_sizes
 from neglabel.pipeline.mined import check_out, write_negatives
@@ -94,12 +95,17 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     per_pos = preset.per_pos if settings.per_pos is None else settings.per_pos
     percentile = preset.percentile if settings.percentile is None else settings.percentile
     selection = choose_rows(
-        stores, settings.dedupe or stores.dedupe, () if keep_ids else labels.names, excluded, per_pos
-    )
+        stores, settings.dedupe or stores.dedupe, () if keep_ids else labels.names, excluded, per_pos,
+        settings.sample, settings.seed,
+    )  # fmt: skip
+    if settings.sample and selection.rows < settings.sample:
+        reporter.warn(
+            f"{selection.rows:,} candidates are left, fewer than --sample {settings.sample:,}; taking all of them"
+        )
     sizes = group_sizes(settings, preset, selection, reporter)
     index = PercentileIndex(labels.embedding, percentile, settings.device)
     reporter.say(
-        f"mine: {selection.counts['candidates']:,} candidates, {len(labels.names):,} labels, "
+        f"mine: {selection.rows:,} candidates, {len(labels.names):,} labels, "
         f"on {'the GPU' if index.on_gpu else 'the CPU'}, float32 then float64"
     )
     rows, distances = best_rows(settings, stores, selection, labels, index, sizes, reporter)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel.indexes.percentile import PercentileIndex
-from neglabel.pipeline.candidates import Selection, Stores, stream_rows
+from neglabel.pipeline.candidates import Stores
+from neglabel.pipeline.choose_rows import Selection, stream_rows
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.mined import Distances
 from neglabel.pipeline.presets import Preset
@@ -55,9 +56,8 @@ def best_rows(
     best = [TopM(size, labels.embedding, index) for size in sizes]
     drawn = None if settings.random is None else _draw(settings.random, selection, sizes)
     seen = Distances()
-    total = selection.counts["candidates"]
     for position, group, embedding in reporter.track(
-        stream_rows(stores, selection), "mine", total, "candidates", size=lambda block: len(block[0])
+        stream_rows(stores, selection), "mine", selection.rows, "candidates", size=lambda block: len(block[0])
     ):
         distance = index.distances(unit(embedding))
         seen.add(distance, position)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import config, store
-from neglabel.pipeline.candidates import Selection, Stores, take_text
+from neglabel.pipeline.candidates import Stores
+from neglabel.pipeline.choose_rows import Selection, take_text
 from neglabel.pipeline.files import VERSION, versions, write_text
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.settings import MineSettings
@@ -89,7 +90,8 @@ def write_negatives(
     rows = _joined(groups, stores.dimension)
     text = take_text(stores, selection, rows["position"])
     names = np.array(labels.names, dtype=object)
-    counts = {name: selection.counts[name] for name in ("candidates", "duplicates", "id_names", "excluded")}
+    counted = ("candidates", "duplicates", "id_names", "excluded", *(("sampled",) if settings.sample else ()))
+    counts = {name: selection.counts[name] for name in counted}
     counts["kept"] = len(rows["position"])
     table = pa.table(
         {

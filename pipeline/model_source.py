@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline.weights import quickgelu_of
 
 #: Models that the package ships: name → folder with open_clip_config.json and weights.
 PACKAGED = {"emoji": Path(__file__).parent / "emoji"}
@@ -74,6 +73,8 @@ def _folder(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelS
         weights = folder / weights  # a name alone, as a model's identity has it
     if not weights.is_file():
         raise UsageError(f"--pretrained {weights}: no such file; a model folder takes a checkpoint FILE, not a tag")
+    from neglabel.pipeline.weights import quickgelu_of  # torch: a dry run does without
+
     known = config.get("quick_gelu")
     gelu = _known_quickgelu(str(weights), known if known is not None else quickgelu_of(weights), quickgelu, config)
     return ModelSource(
@@ -91,6 +92,8 @@ def _weights_in(folder: Path) -> Path:
 
 def _named(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelSource:
     import open_clip
+
+    from neglabel.pipeline.weights import quickgelu_of
 
     config = open_clip.get_model_config(name)
     if config is None:

@@ -1,14 +1,17 @@
-"""How an option's value is read, on the command line and in TOML alike."""
+"""How an option's value is read, on the command line and in TOML alike; the base of all settings."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Device = Literal["auto", "cpu", "cuda"]
+#: What no file system of the common three has in a name; a leading dot would hide the file.
+UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.|[. ]$')
 #: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.
 Share = Annotated[float, BeforeValidator(lambda v: _share(v))]
 
@@ -56,8 +59,31 @@ def _templates(value: Any) -> Any:
     return templates
 
 
+def _weights(value: Any) -> Any:
+    """``3+1+1``, ``["3", "1+1"]`` (command line), ``[3, 1, 1]`` or ``3`` (TOML) → positive numbers."""
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    parts = [part for item in items for part in (item.split("+") if isinstance(item, str) else (item,))]
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        raise ValueError(f"is a number a corpus, as in 3+1+1, got {value!r}") from None
+    for number in numbers:
+        if not 0 < number < float("inf"):
+            raise ValueError(f"is a positive number a corpus, got {number:g}")
+    return numbers
+
+
 Pairs = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
 NumberPairs = Annotated[Mapping[str, float], BeforeValidator(_pairs)]
 Templates = Annotated[Mapping[str, str], BeforeValidator(_templates)]
+Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
 #: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
 Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, dict)) else v)
+
+
+class StageSettings(BaseModel):
+    """Base of all settings: frozen, nothing unknown."""
+
+    #: The option that the command line takes as its arguments.
+    argument: ClassVar[str | None] = None
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from neglabel import UsageError
-from neglabel.corpora import Candidate, Rejection, Spec, open_corpus
-from neglabel.corpora.dedupe import Deduplicator, Mode
+from neglabel.corpora import Candidate, Rejection
+from neglabel.corpora.draw import Draw
+from neglabel.corpora.mixture import Mixture, spec_name
+from neglabel.pipeline.spill import Spill
 
-#: Rejections that a shard holds before it ends.
+#: Rejections at which a shard ends.
 MAX_REJECTED = 500_000
 _GLOSS = Candidate._fields.index("gloss")
 
@@ -44,41 +46,55 @@ class ShardPlan:
 
 
 def plan_shards(
-    specs: Sequence[Spec], dedupe: Mode = "text", shard_rows: int = 65_536, limit: int | None = None
+    mixture: Mixture,
+    shard_rows: int = 65_536,
+    draw: Draw | None = None,
+    watch: Callable[[Iterator[int]], Iterable[int]] = iter,
 ) -> Iterator[ShardPlan]:
-    """The stream of candidates of ``specs``, in order, cut into shards of ``shard_rows`` words.
+    """The new words of ``mixture``, in order, cut into shards of ``shard_rows`` words; with ``draw`` those it draws.
 
-    A shard also ends at :data:`MAX_REJECTED` rejections, whatever words it has, so that memory is bounded.
-    A word met again (first seen wins, across corpora) is rejected as ``duplicate``.
+    A shard also ends at :data:`MAX_REJECTED` rejections, whatever words it has, so that memory is bounded. A sample is
+    known only when the stream has ended: ``watch`` is passed the numbers of words met until then, for progress.
 
     Raises:
         UsageError: the corpora hold no candidate at all.
     """
-    seen = Deduplicator(dedupe)
-    plan = ShardPlan()
+    rejected = Spill(MAX_REJECTED)
+    if draw is None:
+        stream = mixture.words(rejected.append)
+    else:
+        for _ in watch(draw.run(rejected.append)):
+            pass
+        stream = iter(draw.result())
+    words: list[Candidate] = []
     total = 0
-    for spec in specs:
-        # Late binding is meant: a rejection goes to the plan that is being filled when it is met.
-        for word in open_corpus(spec, lambda rejection: plan.rejected.append(rejection)):  # noqa: B023
-            if not seen.is_new(word.text, word.pos):
-                plan.rejected.append(Rejection(word.text, "duplicate", word.source, word.key))
-                if len(plan.rejected) >= MAX_REJECTED and total:
-                    yield plan
-                    plan = ShardPlan()
-                continue
-            if len(plan.words) == shard_rows or len(plan.rejected) >= MAX_REJECTED:
-                yield plan
-                plan = ShardPlan()
-            plan.words.append(word)
-            total += 1
-            if total == limit:
-                yield plan
-                return
+    for word in stream:
+        if rejected.has_blocks:
+            for block in rejected.blocks():
+                yield ShardPlan(words, block)
+                words = []
+        elif len(words) == shard_rows:
+            yield ShardPlan(words, rejected.rest())
+            words = []
+        words.append(word)
+        total += 1
+    if draw is None:
+        mixture.all_drawn()
     if not total:
-        reasons = Counter(rejection.reason for rejection in plan.rejected)
-        why = f" ({', '.join(f'{n:,} {reason}' for reason, n in reasons.items())})" if reasons else ""
-        raise UsageError(f"no candidates in {', '.join(map(str, specs))}{why}; name a corpus with words")
-    yield plan
+        raise no_words(mixture)
+    for block in rejected.blocks():
+        yield ShardPlan(words, block)
+        words = []
+    rest = rejected.rest()
+    if words or rest:
+        yield ShardPlan(words, rest)
+
+
+def no_words(mixture: Mixture) -> UsageError:
+    """What is raised where nothing came of the corpora, with the reasons."""
+    reasons: Counter[str] = sum((tally.rejected for tally in mixture.tallies), Counter())
+    why = f" ({', '.join(f'{n:,} {reason}' for reason, n in reasons.items())})" if reasons else ""
+    return UsageError(f"no candidates in {spec_name(mixture.specs)}{why}; name a corpus with words")
 
 
 def merge_counts(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from neglabel.pipeline.files import write_text
 from neglabel.pipeline.model_source import PACKAGED
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.run import claim, run_file
-from neglabel.pipeline.settings import QuickstartSettings
+from neglabel.pipeline.run_settings import QuickstartSettings
 
 FILE = "quickstart.toml"
 ID = "animals"

@@ -15,13 +15,14 @@ from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json,
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
 from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
 from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
+from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
-from neglabel.pipeline.settings import ScoreSettings
 
 FORMAT = "neglabel-scores"
 
@@ -93,6 +94,7 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
             {"name": n, "temperature": t, "groups": len(groups) if groups is not None and SCORES[n].grouped else None}
             for n, t in temperatures.items()
         ],
+        "embeddings": settings.keep_embeddings,
         "negatives": {"path": str(settings.negatives), "count": len(negatives), "random": negatives.random},
         "versions": versions(),
         "seconds": 0.0,
@@ -103,17 +105,17 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         # First a manifest that promises nothing: an interrupted run leaves a folder that is ours, and that lists no
         # file of an earlier run beside files of this one.
         write_json(settings.out / "manifest.json", manifest)
-        remove_stale(settings.out, sets)
+        remove_stale(settings.out, sets, settings.keep_embeddings)
         for data in sets:
             result, failures = score_set(data, scorer, model, settings, reporter)
             results.append(result)
             unreadable += failures
         store.write_table(settings.out / "unreadable.parquet", unreadable_table(unreadable))
-        store.write_table(
-            settings.out / "negatives.parquet",
-            negatives.table.replace_schema_metadata(None),
-            negatives.metadata or None,
-        )
+        used = negatives.table.replace_schema_metadata(None)
+        if settings.keep_embeddings:
+            used = with_embeddings(used, negatives.embedding, labels.shape[1])
+            store.write_table(settings.out / LABELS, labels_table(names, labels))
+        store.write_table(settings.out / "negatives.parquet", used, negatives.metadata or None)
         write_text(settings.out / "settings.toml", config.dump(effective))
         seconds = round(time.monotonic() - begun, 3)
         listed = [{k: v for k, v in row.items() if k != "id_share"} for row in results]

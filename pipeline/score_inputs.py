@@ -16,9 +16,9 @@ from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
+from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES, group_negatives
 from neglabel.pipeline.scores.neglabel import N_GROUPS, Groups
-from neglabel.pipeline.settings import ScoreSettings
 
 
 def foreign(settings: ScoreSettings, metadata: Mapping[str, Any], sets: Sequence[DataSet]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from neglabel import UsageError
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 if TYPE_CHECKING:
     from neglabel.pipeline.image_cache import ImageCache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Literal
 
 from neglabel import UsageError
 from neglabel.pipeline.images import HF, Source, open_images
+from neglabel.pipeline.option_types import UNSAFE
 from neglabel.pipeline.prompts import check_template
+from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES, spec_of
-from neglabel.pipeline.settings import ScoreSettings
 
 Role = Literal["id", "ood", "unknown"]
-#: What no file system of the common three has in a name; a leading dot would hide the file.
-_UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.|[. ]$')
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def data_sets(settings: ScoreSettings) -> list[DataSet]:
         for name, spec in pairs.items():
             if not name or not spec:
                 raise UsageError(f"{option} {name or spec}: write NAME=IMAGES, as in {option} pets=photos/pets")
-            if _UNSAFE.search(name) or len(name.encode()) > 100:
+            if UNSAFE.search(name) or len(name.encode()) > 100:
                 raise UsageError(f"{option} {name}=…: the name becomes a file's name; use letters, digits, - and _")
             if name.casefold() == "average":
                 raise UsageError(f"{option} {name}=…: `average` is the name of the mean over OOD sets; choose another")

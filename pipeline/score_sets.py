@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,11 @@ from neglabel.pipeline import store
 from neglabel.pipeline.files import claim_folder, replacing
 from neglabel.pipeline.images import Item, Source
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score_embeddings import LABELS, embeddings_file, keeping
 from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_rows import Scorer, schema
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 
 class Unreadable(NamedTuple):
@@ -66,7 +67,8 @@ def score_set(
     """Score one data set into ``scores-NAME.parquet``, block by block, whole or not at all.
 
     Returns:
-        ``name, role, source, rows, unreadable, id_share`` (the mean; None without evidence), and the failures.
+        ``name, role, source, rows, unreadable, id_share`` (the mean; None without evidence), with
+        ``keep_embeddings`` also ``embeddings_sha256``; and the failures.
 
     Raises:
         NeglabelError: with ``strict``, the first picture that can't be decoded; a damaged embedding.
@@ -76,9 +78,14 @@ def score_set(
     path = settings.out / f"scores-{data.name}.parquet"
     total = len(data.source.items)
     columns = schema(list(scorer.temperatures))
+    keep = (
+        keeping(embeddings_file(settings.out, data.name), scorer.labels.shape[1])
+        if settings.keep_embeddings else nullcontext()
+    )  # fmt: skip
     # Closed here and now, so that the cache keeps what was encoded, whatever ends this.
     with (
         closing(_blocks(data.source, model)) as blocks,
+        keep as kept,
         replacing(path) as temporary,
         pq.ParquetWriter(temporary, columns) as writer,
     ):
@@ -88,12 +95,15 @@ def score_set(
             items = [data.source.items[row] for row in block.rows]
             table, shares = scorer.rows(data, items, block.embedding)
             writer.write_table(table)
+            if kept is not None:
+                kept.add(block.embedding)
             labels = [name for name in table["label"].to_pylist() if name]
             tally.rows += len(table)
             tally.share += float(shares.sum())
             tally.labelled += len(labels)
             tally.unmatched += sum(name not in known for name in labels)
-    return _result(data, tally, failures, reporter), failures
+    digest = {} if kept is None else {"embeddings_sha256": kept.sha256}
+    return _result(data, tally, failures, reporter) | digest, failures
 
 
 def _failure(data: DataSet, item: Item, why: str, strict: bool) -> Unreadable:
@@ -163,9 +173,12 @@ def unreadable_table(failures: Sequence[Unreadable]) -> pa.Table:
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def remove_stale(folder: Path, sets: Sequence[DataSet]) -> None:
-    """Remove the scores of an earlier run into this folder whose data sets are not asked for now."""
+def remove_stale(folder: Path, sets: Sequence[DataSet], embeddings: bool) -> None:
+    """Remove what an earlier run into this folder wrote and is not asked for now: data sets, their embeddings."""
     wanted = {f"scores-{data.name}.parquet" for data in sets}
-    for path in folder.glob("scores-*.parquet"):
-        if path.name not in wanted:
-            path.unlink(missing_ok=True)
+    if embeddings:
+        wanted |= {LABELS, *(embeddings_file(folder, data.name).name for data in sets)}
+    for pattern in ("scores-*.parquet", "embeddings-*.parquet", LABELS):
+        for path in folder.glob(pattern):
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)

@@ -1,27 +1,23 @@
 """Settings of the stages: every option's name, type, default and help, written once.
 
-The command line is built from these models (``neglabel.cli``), ``--config FILE.toml`` is read into them, and each
-stage writes its effective settings beside its output as a file that ``--config`` reads again.
+Those of ``score`` and of what runs all stages are in ``score_settings.py`` and ``run_settings.py``. The command line
+is built from these models (``neglabel.cli``), ``--config FILE.toml`` is read into them, and each stage writes its
+effective settings beside its output as a file that ``--config`` reads again.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, Share, Templates
+from neglabel.pipeline.option_types import Device, Many, Share, StageSettings, Templates, Weights
 from neglabel.pipeline.presets import PresetName
 
 
-class _Settings(BaseModel):
-    #: The option that the command line takes as its arguments.
-    argument: ClassVar[str | None] = None
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class _Model(_Settings):
+class _Model(StageSettings):
     """Options that name a model."""
 
     model: str = Field("ViT-B-16", description="open_clip model name, `emoji`, or a folder with open_clip_config.json")
@@ -44,7 +40,8 @@ class EncodeSettings(_Model):
         (), description="`wordnet`, `wordnet:pos=n,lemmas=first`, or a file of words (`neglabel corpora` lists all); "
         "several: first seen wins"
     )
-    out: Path = Field(description="folder of the store")
+    dry_run: bool = Field(False, description="write nothing: count words, rejections, tokens, disk, time; no weights")
+    out: Path | None = Field(None, validate_default=True, description="folder of the store; needed unless --dry-run")
     preset: PresetName = Field("paper", description="paper or official: prompts and corpus as published")
     prompt: Templates = Field(
         {}, description='prompt template, for all words or for some: "a {}", noun="the nice {}", fr:noun="le {}"'
@@ -55,9 +52,34 @@ class EncodeSettings(_Model):
     shard_rows: int = Field(65_536, ge=1, description="candidates a shard")
     batch_size: int = Field(256, ge=1, description="prompts a forward pass, if a text tower needs padding")
     limit: int | None = Field(None, ge=1, description="stop after so many candidates")
+    sample: int | None = Field(None, ge=1, description="draw so many at random from all, whatever their order")
+    seed: int = Field(0, ge=0, lt=2**63, description="of the sample")
+    weights: Weights = Field((), description="with --sample: each corpus's part of it, as 3+1+1")
+    too_long: Literal["keep", "drop"] = Field(
+        "keep", description="words whose prompt exceeds the model's context: keep them cut, or drop"
+    )
+
+    @field_validator("out")
+    @classmethod
+    def _somewhere(cls, out: Path | None, info: ValidationInfo) -> Path | None:
+        if out is None and not info.data.get("dry_run"):
+            raise PydanticCustomError("missing", "Field required")
+        return out
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> EncodeSettings:
+        if self.sample and self.limit:
+            raise ValueError("--sample and --limit exclude each other; give one")
+        if self.weights and not self.sample:
+            raise ValueError("--weights needs --sample, the size of the mixture")
+        if self.weights and len(self.weights) != (len(self.corpus) or 1):
+            raise ValueError(
+                f"--weights has {len(self.weights)} numbers for {len(self.corpus) or 1} of corpora; give one a corpus"
+            )
+        return self
 
 
-class MineSettings(_Settings):
+class MineSettings(StageSettings):
     """Candidates and ID labels → the farthest as negative labels."""
 
     argument = "candidates"
@@ -77,6 +99,10 @@ class MineSettings(_Settings):
     dedupe: Literal["text", "text+pos", "none"] | None = Field(
         None, description="across the stores: text, text+pos or none; default: as the stores were encoded"
     )
+    sample: int | None = Field(
+        None, ge=1, description="cut the candidates to so many first, a uniform sample of what is left after dropping"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of --sample")
     random: int | None = Field(None, ge=0, description="seed: choose at random instead of the farthest (a baseline)")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(
         (), description="prompt template for labels; several are averaged"
@@ -93,42 +119,7 @@ class MineSettings(_Settings):
         return self
 
 
-class ScoreSettings(_Settings):
-    """Pictures against ID labels and negative labels → scores."""
-
-    negatives: Path = Field(description="file of `mine`, or a text file of words, one a line")
-    labels: Path = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
-    out: Path = Field(description="folder of the scores")
-    id: Pairs = Field({}, description="NAME=IMAGES: pictures of the ID classes")
-    ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
-    images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
-    score: Annotated[tuple[str, ...], Many] = Field(
-        ("neglabel", "mcm", "msp"), description="neglabel, neglabel-ungrouped, mcm, msp; several allowed"
-    )
-    temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
-    groups: int | None = Field(
-        None, ge=1, description="n_g; 1 scores all negatives together; default: 100, or 1 for fewer negatives than that"
-    )
-    group_order: Literal["random", "rank"] = Field("random", description="random or rank")
-    group_drop: Literal["last", "random"] = Field(
-        "last", description="which M mod n_g negatives are left out: the last (nearest) or random ones"
-    )
-    seed: int = Field(0, ge=0, description="of the groups' permutation")
-    cache: Path | None = Field(None, description="folder that keeps image embeddings")
-    label_prompt: Annotated[tuple[str, ...], Many] = Field(
-        (), description="prompt template for labels; several are averaged; default: as mined"
-    )
-    negatives_prompt: str = Field("{}", description="prompt template for negatives given as text")
-    strict: bool = Field(False, description="stop at a picture that can't be decoded")
-    batch_size: int = Field(64, ge=1, description="pictures a forward pass")
-    workers: int = Field(2, ge=1, description="threads that decode pictures")
-    model: str | None = Field(None, description="default: the negatives' own")
-    pretrained: str | None = Field(None, description="weights of that model")
-    quickgelu: bool | None = Field(None, description="see `encode`")
-    device: Device = Field("auto", description="auto, cpu or cuda")
-
-
-class ReportSettings(_Settings):
+class ReportSettings(StageSettings):
     """Scores → tables, figures and a page."""
 
     argument = "scores"
@@ -141,28 +132,9 @@ class ReportSettings(_Settings):
     )
     cases: int = Field(4, ge=0, le=12, description="case pictures of each kind")
     title: str = Field("neglabel report", description="heading of the page")
-
-
-class RunSettings(_Settings):
-    """All four stages in one file; the tables hold the stages' own options."""
-
-    out: Path = Field(description="folder of everything the run writes")
-    labels: Path = Field(description="ID labels: a text file, one a line")
-    corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field((), description="as in `encode`")
-    model: str = Field("ViT-B-16", description="as in `encode`")
-    pretrained: str | None = Field(None, description="as in `encode`")
-    quickgelu: bool | None = Field(None, description="as in `encode`")
-    preset: PresetName = Field("paper", description="as in `encode`")
-    device: Device = Field("auto", description="auto, cpu or cuda")
-    random_seeds: int = Field(0, ge=0, le=100, description="also score so many sets of random negatives")
-    encode: dict[str, Any] = Field({}, description="options of encode")
-    mine: dict[str, Any] = Field({}, description="options of mine")
-    score: dict[str, Any] = Field({}, description="options of score: id, ood, images, …")
-    report: dict[str, Any] = Field({}, description="options of report")
-
-
-class QuickstartSettings(_Settings):
-    """The four stages on the embedded world: a small CLIP of our own, WordNet, pictures of emoji."""
-
-    out: Path = Field(Path("neglabel-quickstart"), description="folder of everything it writes")
-    seeds: int = Field(5, ge=0, le=100, description="sets of random negatives to compare with")
+    compare: Literal["corpus"] | None = Field(
+        None, description="corpus: also compare the runs as sources of negatives, all else being equal"
+    )
+    hurting: int = Field(100, ge=1, description="with --compare: words that ID pictures answer to most, taken out")
+    bootstrap: int = Field(200, ge=20, le=100_000, description="with --compare: times the pictures are drawn again")
+    seed: int = Field(0, ge=0, description="with --compare: of the halves of ID pictures and of all drawing")

@@ -12,6 +12,9 @@ from rich.table import Table
 def show(stage: str, summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the summary of ``stage`` on stdout."""
     console = console or Console(highlight=False, soft_wrap=True)
+    if "sources" in summary:
+        _sources(summary, console)
+        return
     for part in {"run": ("encode", "mine", "score", "report"), "quickstart": ("report",)}.get(stage, (stage,)):
         _PARTS[part](summary[part] if part != stage else summary, console)
 
@@ -21,23 +24,18 @@ def shorten(word: str, width: int) -> str:
 
 
 def _encode(summary: Mapping[str, Any], console: Console) -> None:
-    counts = summary["counts"]
-    by_pos = ", ".join(f"{n:,} {pos}" for pos, n in counts["by_pos"].items())
-    rejected = ", ".join(f"{n:,} {reason}" for reason, n in counts["rejected"].items()) or "none"
-    shards = f"{summary['shards']} shard{'s' * (summary['shards'] != 1)}"
-    console.print(
-        f"{summary['out']}: {counts['candidates']:,} candidates ({by_pos}) in {shards}; "
-        f"{counts['truncated']:,} truncated; rejected: {rejected}; "
-        f"{summary['encoded']:,} encoded in {summary['seconds']:.1f} s",
-        markup=False,
-    )
+    from neglabel.pipeline.encode_summary import lines
+
+    for line in lines(summary):
+        console.print(line, markup=False)
 
 
 def _mine(summary: Mapping[str, Any], console: Console) -> None:
     counts = summary["counts"]
     dropped = ", ".join(f"{counts[k]:,} {k.replace('_', ' ')}" for k in ("duplicates", "id_names", "excluded"))
+    drawn = f"{counts['sampled']:,} drawn from " if "sampled" in counts else ""
     console.print(
-        f"{summary['out']}: {counts['kept']:,} negative labels of {counts['candidates']:,} candidates "
+        f"{summary['out']}: {counts['kept']:,} negative labels of {drawn}{counts['candidates']:,} candidates "
         f"(dropped: {dropped}) in {summary['seconds']:.1f} s",
         markup=False,
     )
@@ -60,6 +58,18 @@ def _score(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     cached = f", {summary['cached']:,} pictures from the cache" if summary.get("cached") else ""
     console.print(f"{summary['out']} in {summary['seconds']:.1f} s{cached}", markup=False)
+
+
+def _sources(summary: Mapping[str, Any], console: Console) -> None:
+    console.print(f"{summary['candidates']:,} candidates of each source", markup=False)
+    for name, made in summary["sources"].items():
+        console.print(f"{name}:", markup=False)
+        if "encode" in made:
+            _encode(made["encode"], console)
+        _mine(made["mine"], console)
+    # Scores without negatives are the same for every source; what pictures of each kind say is on the page.
+    averages = [row for row in summary["report"]["rows"] if row["ood"] == "average" and "neglabel" in row["score"]]
+    _report({**summary["report"], "rows": averages}, console)
 
 
 def _report(summary: Mapping[str, Any], console: Console) -> None:

@@ -14,7 +14,7 @@ from neglabel.pipeline import config, store
 from neglabel.pipeline.models import LoadedModel
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score import score
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 D, K, M = 24, 7, 40
 

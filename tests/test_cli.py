@@ -159,7 +159,7 @@ def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tin
 def test_the_example_file_is_valid() -> None:
     from neglabel.pipeline.config import make
     from neglabel.pipeline.run import stages
-    from neglabel.pipeline.settings import RunSettings
+    from neglabel.pipeline.run_settings import RunSettings
 
     plan = stages(make(RunSettings, {}, ROOT / "examples" / "run.toml"), ROOT / "examples")
     assert len(plan["pairs"]) == 6

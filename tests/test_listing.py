@@ -114,7 +114,7 @@ def test_a_store_without_glosses_is_continued_and_mined(tmp_path: Path, tiny_mod
 
 def test_paths_of_a_run_file_are_relative_to_it(tmp_path: Path) -> None:
     from neglabel.pipeline.run import stages
-    from neglabel.pipeline.settings import RunSettings
+    from neglabel.pipeline.run_settings import RunSettings
 
     specs = [
         "wikipedia:path=fr.gz,lists=drop", {"name": "pos-tags", "path": "w.csv"}, "multilingual:language=fr",

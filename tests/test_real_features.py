@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from neglabel.pipeline import store
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score import score
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 FEATURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "clip_vitb32"
 pytestmark = pytest.mark.skipif(not FEATURES.is_dir(), reason="../shared/data/clip_vitb32 is not here")

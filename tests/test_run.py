@@ -15,7 +15,7 @@ from neglabel.pipeline.config import make
 from neglabel.pipeline.places import corpus_in, images_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.run import run_file, stages
-from neglabel.pipeline.settings import RunSettings
+from neglabel.pipeline.run_settings import RunSettings
 
 
 @pytest.fixture

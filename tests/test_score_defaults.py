@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neglabel.pipeline import config
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 from .make_world import make_world, options, rows, run, unit, write
 

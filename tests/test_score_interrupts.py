@@ -62,7 +62,7 @@ def test_ctrl_c_leaves_no_half_written_file(gallery: Path, tiny_model: Path) -> 
     code = (
         "import sys; from pathlib import Path; from neglabel.pipeline import config; "
         "from neglabel.pipeline.progress import Reporter; from neglabel.pipeline.score import score; "
-        "from neglabel.pipeline.settings import ScoreSettings; "
+        "from neglabel.pipeline.score_settings import ScoreSettings; "
         "score(config.make(ScoreSettings, {}, Path(sys.argv[1])), Reporter())"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(gallery / "again.toml")], stderr=subprocess.DEVNULL) as run_:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline.settings import ScoreSettings
+from neglabel.pipeline.score_settings import ScoreSettings
 
 from .make_world import D, M, make_gallery, make_world, options, run, unit, with_pictures, write
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from neglabel.pipeline import config, store
+from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import group_negatives
-from neglabel.pipeline.settings import ScoreSettings
 
 from .make_world import D, K, M, make_world, options, rows, run, vectors, write
 

@@ -9,6 +9,7 @@ from typing import Any
 from neglabel.pipeline import config, files
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report import cases, measure, page, tables
+from neglabel.pipeline.report.compare import compare_sources, remove_stale
 from neglabel.pipeline.report.read import Run, read_runs
 from neglabel.pipeline.settings import ReportSettings
 
@@ -22,16 +23,19 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
 
     Returns:
         ``rows`` and ``accuracy`` (as in the CSV files, unrounded, None without evidence), ``against_random``,
-        ``convention``, ``page`` (its path), ``out``, ``notes`` (sentences for the user).
+        ``convention``, ``page`` (its path), ``out``, ``compare`` (None, or what :mod:`.compare` found), ``notes``
+        (sentences for the user).
 
     Raises:
-        UsageError: a folder that is not ``score``'s output, a missing file or column, an ``out`` that is not ours.
+        UsageError: a folder that is not ``score``'s output, a missing file or column, an ``out`` that is not ours; with
+            ``compare``, runs that differ in more than their words.
         NeglabelError: a damaged file, or a disk that refuses.
     """
     out = settings.out
     runs = read_runs(settings.scores)
     files.claim_folder(out, "neglabel-report")
     reporter.say(f"report: {len(runs)} run{'s' * (len(runs) != 1)}, FPR95 {settings.fpr}")
+    compared = compare_sources(runs, settings, reporter) if settings.compare else None
     rows = [row for run in runs for row in measure.metric_rows(run, settings.fpr)]
     accuracies = [a for run in runs for a in measure.accuracies(run, reporter.warn)]
     against = measure.against_random(runs, rows)
@@ -54,6 +58,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         "versions": versions,
         "runs": [_described(run) for run in runs],
         "against_random": [asdict(item) | {"verdict": item.verdict} for item in against],
+        "compare": compared.summary if compared else None,
     }
     # The manifest first: it makes the folder ours, so that an interrupted report can be made again.
     files.write_json(out / "manifest.json", manifest)
@@ -62,6 +67,9 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     files.write_text(out / "metrics.md", tables.metrics_md(rows, accuracies, settings.fpr))
     files.write_text(out / "metrics.tex", tables.metrics_tex(rows, settings.fpr))
     files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
+    for name, text in (compared.files if compared else {}).items():
+        files.write_text(out / name, text)
+    remove_stale(out, compared)
     files.write_text(out / "index.html", html)
     reporter.say(f"report: {out / 'index.html'}")
     return {
@@ -71,7 +79,8 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         "convention": settings.fpr,
         "page": str(out / "index.html"),
         "out": str(out),
-        "notes": _notes(runs, rows),
+        "compare": manifest["compare"],
+        "notes": _notes(runs, rows) + (compared.notes(out) if compared else []),
     }
 
 

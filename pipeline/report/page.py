@@ -38,14 +38,10 @@ def render(
     """The page. Its details (figures, words, and ``groups`` of single pictures) are those of :func:`main_run`."""
     main = main_run(runs)
     table = words.data(main.negatives)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(pct=_pct, signed=_signed, score=lambda name: SCORE_NAMES.get(name, name))
     compared = [run for run in runs if not run.random] or list(runs)
-    return environment.get_template("page.html.j2").render(
+    return environment(_HERE).get_template("page.html.j2").render(
         title=settings.title,
-        css=Markup(_text("page.css") + _text("parts.css")),
+        css=styles(),
         js=Markup(_text("page.js")),
         words_json=_script_json(table),
         settings=settings,
@@ -74,8 +70,23 @@ def render(
         active=words.active(main),
         groups=groups,
         sources=[_source(run) for run in compared],
-        own={"settings": _flat(settings.model_dump(mode="json", exclude_none=True)), "versions": dict(versions)},
+        own={"settings": flat(settings.model_dump(mode="json", exclude_none=True)), "versions": dict(versions)},
     )
+
+
+def environment(folder: Path) -> Environment:
+    """Templates of ``folder``, everything escaped; a name that isn't given is an error."""
+    loader = FileSystemLoader(folder)
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters.update(pct=pct, signed=signed, score=lambda name: SCORE_NAMES.get(name, name))
+    return made
+
+
+def styles(*more: Path) -> Markup:
+    """The pages' style sheet, and ``more``."""
+    return Markup("".join([_text("page.css"), _text("parts.css"), *(p.read_text(encoding="utf-8") for p in more)]))
 
 
 def _headline(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -134,7 +145,7 @@ def _source(run: Run) -> dict[str, Any]:
         "name": run.name,
         "folder": str(run.folder),
         "tables": [
-            (title, _flat(value))
+            (title, flat(value))
             for title, value in (
                 ("Scoring", manifest.get("settings")),
                 ("Model", manifest.get("model")),
@@ -147,14 +158,14 @@ def _source(run: Run) -> dict[str, Any]:
     }
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flat.update(_flat(item, f"{prefix}{key}."))
+            found.update(flat(item, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
-    return flat
+            found[f"{prefix}{key}"] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return found
 
 
 def _script_json(value: Any) -> Markup:
@@ -163,11 +174,11 @@ def _script_json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def _pct(value: float | None, decimals: int = 2) -> str:
+def pct(value: float | None, decimals: int = 2) -> str:
     return "–" if value is None else f"{value:.{decimals}f}".replace("-", "−")
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 

@@ -25,12 +25,12 @@ _TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood":
 
 def metrics_csv(rows: Iterable[Row]) -> str:
     """Percentages with four decimals; empty cells where a score has no evidence."""
-    return _csv(COLUMNS, ([_cell(getattr(row, column), 4) for column in COLUMNS] for row in rows))
+    return write_csv(COLUMNS, ([_cell(getattr(row, column), 4) for column in COLUMNS] for row in rows))
 
 
 def accuracy_csv(found: Iterable[Accuracy]) -> str:
     cells = ([a.run, a.dataset, a.n, _cell(a.accuracy, 4)] for a in found)
-    return _csv(("run", "dataset", "n", "accuracy"), cells)
+    return write_csv(("run", "dataset", "n", "accuracy"), cells)
 
 
 def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Convention) -> str:
@@ -111,7 +111,8 @@ def _cell(value: Any, decimals: int) -> str:
     return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV with a header, lines ending in a newline."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

@@ -1,0 +1,64 @@
+"""The manifest of a store of candidates: made, or found and refused where it was made otherwise; saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neglabel import UsageError
+from neglabel.pipeline import config
+from neglabel.pipeline.files import VERSION, read_json, versions, write_json, write_text
+from neglabel.pipeline.plan import merge_counts
+from neglabel.pipeline.settings import EncodeSettings
+
+FORMAT = "neglabel-candidates"
+#: What must agree for a store to be continued.
+IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
+            "batch_size", "limit", "sample", "seed", "weights", "too_long", "path", "planner", "token_budget")  # fmt: skip
+#: What a store says that was made before there were these.
+BEFORE = {"sample": None, "seed": None, "weights": None, "too_long": "keep"}
+
+
+def open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """A new manifest, written before any shard, or the folder's own, refused where it was made otherwise."""
+    from neglabel.pipeline.shards import records_of
+
+    assert settings.out is not None
+    path = settings.out / "manifest.json"
+    if not path.exists():
+        manifest = {
+            "format": FORMAT, "version": VERSION, **identity, "complete": False,
+            "counts": merge_counts([]), "shards": [], "versions": versions(),
+        }  # fmt: skip
+        write_json(path, manifest)
+        write_text(settings.out / "settings.toml", config.dump(settings))
+        return manifest
+    manifest = {**BEFORE, **read_json(path, FORMAT)}
+    if not {"path", "planner", "token_budget"} <= manifest.keys():
+        raise UsageError(
+            f"--out {settings.out} was encoded by an earlier neglabel, in other batches than this one makes; "
+            "it can be mined as it is, but to encode more name a new folder"
+        )
+    for name in IDENTITY:
+        old, new = manifest.get(name), identity[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            name, old, new = next(
+                ((f"{name}.{k}", old.get(k), new.get(k)) for k in {**old, **new} if _differ(k, old, new)), (name, 0, 0)
+            )
+        if old != new:
+            raise UsageError(
+                f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
+                "give the same settings to continue it, or name a new folder"
+            )
+    return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path)}
+
+
+def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    # The path or tag by which the same weights were named is no difference; their checksum is.
+    return key not in ("model", "pretrained") and old.get(key) != new.get(key)
+
+
+def save(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["counts"] = merge_counts([record["counts"] for record in manifest["shards"]])
+    write_json(folder / "manifest.json", manifest)

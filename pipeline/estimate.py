@@ -1,0 +1,185 @@
+"""``encode --dry-run``: what encoding would give and cost. Nothing is written, and no weights are opened."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from neglabel.corpora import Candidate, Rejection, Spec, rows_expected
+from neglabel.corpora.draw import Draw, records
+from neglabel.corpora.mixture import Mixture
+from neglabel.corpora.sample import Sample
+from neglabel.pipeline.model_config import ModelConfig, model_config
+from neglabel.pipeline.plan import merge_counts, no_words
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.prompts import Prompts
+from neglabel.pipeline.settings import EncodeSettings
+from neglabel.pipeline.store import write_table
+from neglabel.pipeline.tower_probe import probe
+
+#: Words whose prompts are tokenised and timed.
+PROBED = 100_000
+#: Prompts that may be too long for the model, beyond which their number is taken from the sample.
+MAX_LONGER = 200_000
+
+
+def estimate(
+    settings: EncodeSettings, specs: Sequence[Spec], prompts: Prompts, reporter: Reporter
+) -> dict[str, Any]:
+    """Stream the corpora through cleaning, de-duplication and the sample; measure the rest on a part.
+
+    Returns:
+        ``out`` (None), ``counts`` and ``words`` as ``encode`` gives them (``truncated`` None where unknown),
+        ``tokens`` (a prompt, start and end included: ``median, p99, longest``, of ``of`` prompts; ``context_length``;
+        ``truncated`` and whether that is ``exact``), ``dimension``, ``disk_bytes``, ``prompts_per_second``,
+        ``encode_seconds``, ``word_seconds``, ``device``, ``seconds``; ``unknown``: reasons for what is None.
+
+    Raises:
+        UsageError: unknown model, a corpus without words.
+        NeglabelError: a corpus can't be read.
+    """
+    start = time.monotonic()
+    model = model_config(settings.model)
+    mixture = Mixture(specs, settings.dedupe, limit=settings.limit)
+    draw = Draw(mixture, settings.sample or PROBED, settings.seed, settings.weights)
+    longer = _Longer(prompts, model.context_length)
+    rejected = _Rejected()
+    # Of a sample only the words drawn are encoded, so only those are looked at, when it is known.
+    each = None if settings.sample else longer.see
+    for _ in reporter.track(draw.run(rejected.see, each), "words", rows_expected(specs, settings.limit), size=int):
+        pass
+    words = draw.result()
+    if not words:
+        raise no_words(mixture)
+    if settings.sample:
+        for sentence in draw.warnings():
+            reporter.warn(sentence)
+        for word in words:
+            longer.see(word)
+        part = Sample[Candidate](PROBED, settings.seed, settings.dedupe)
+        for word in words:
+            part.offer(word)
+        probed = part.result()
+    else:
+        mixture.all_drawn()
+        probed = words
+    del draw, words
+    word_seconds = time.monotonic() - start
+    counts = _counts(mixture)
+    reporter.say(f"encode --dry-run: measuring {settings.model} on {len(probed):,} prompts, with random weights")
+    sampled = [prompts.of(word.text, word.pos, word.language) for word in probed]
+    asked = longer.prompts or []
+    found = probe(model, settings.device, settings.precision, settings.batch_size, sampled, asked)
+    tokens = _tokens(found, model, counts["candidates"], exact=longer.prompts is not None)
+    counts["truncated"] = tokens["truncated"]
+    speed = found.get("prompts_per_second")
+    return {
+        "out": None,
+        "counts": counts,
+        "words": records(mixture),
+        "sample": settings.sample,
+        "too_long": settings.too_long,
+        "tokens": tokens,
+        "dimension": model.dimension,
+        "disk_bytes": _disk(counts, probed, rejected, model.dimension * (2 if settings.storage == "float16" else 4)),
+        "model": settings.model,
+        "device": found.get("device"),
+        "prompts_per_second": speed and round(speed, 1),
+        "encode_seconds": speed and round(counts["candidates"] / speed, 1),
+        "word_seconds": round(word_seconds, 1),
+        "seconds": round(time.monotonic() - start, 1),
+        "unknown": found["unknown"],
+        "warnings": reporter.warnings,
+    }
+
+
+class _Longer:
+    """Prompts that may exceed the context; ``prompts`` is None where they are too many to be kept."""
+
+    def __init__(self, prompts: Prompts, context_length: int) -> None:
+        self._of = prompts.of
+        #: As the encoder has it: a token is at least a byte, and two places are for the start and the end.
+        self._room = context_length - 2
+        self._template = max(len(t.encode()) - 2 for t in prompts.templates.values()) if prompts.templates else 0
+        self.prompts: list[str] | None = []
+
+    def see(self, word: Candidate) -> None:
+        text = word.text
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        if size + self._template <= self._room or self.prompts is None:
+            return
+        prompt = self._of(text, word.pos, word.language)
+        if len(prompt.encode("utf-8", "surrogatepass")) > self._room:
+            self.prompts.append(prompt)
+            if len(self.prompts) > MAX_LONGER:
+                self.prompts = None
+
+
+class _Rejected:
+    """A part of the rejections, by which the size of their files is measured: every n-th, n growing as they come."""
+
+    def __init__(self) -> None:
+        self._step, self._seen = 1, 0
+        self.kept: list[Rejection] = []
+
+    def see(self, rejection: Rejection) -> None:
+        if self._seen % self._step == 0:
+            self.kept.append(rejection)
+            if len(self.kept) == 20_000:
+                self.kept, self._step = self.kept[::2], self._step * 2
+        self._seen += 1
+
+
+def _counts(mixture: Mixture) -> dict[str, Any]:
+    """As the store's ``counts``; ``by_source`` needs the words themselves, which are not kept."""
+    parts = [
+        {
+            "candidates": tally.drawn.total(),
+            "by_pos": dict(tally.drawn),
+            "rejected": dict(tally.rejected + Counter({"duplicate": tally.duplicate})),
+        }
+        for tally in mixture.tallies
+    ]
+    counts = merge_counts(parts)
+    del counts["by_source"]
+    return counts
+
+
+def _tokens(found: dict[str, Any], model: ModelConfig, rows: int, exact: bool) -> dict[str, Any]:
+    lengths = np.array(found.get("tokens") or [], np.int64)
+    result: dict[str, Any] = {
+        "median": None, "p99": None, "longest": None, "of": len(lengths), "context_length": model.context_length,
+        "truncated": None, "exact": exact,
+    }  # fmt: skip
+    if len(lengths):
+        # Order statistics, no interpolation: a number of tokens is a whole number.
+        median, p99 = (int(np.quantile(lengths, q, method="inverted_cdf")) for q in (0.5, 0.99))
+        over = float((lengths > model.context_length).mean())
+        result.update(median=median, p99=p99, longest=int(lengths.max()))
+        result["truncated"] = found["truncated"] if exact else round(over * rows)
+    return result
+
+
+def _disk(counts: dict[str, Any], words: Sequence[Candidate], rejected: _Rejected, embedding: int) -> int:
+    """Bytes of the store's tables: embeddings, which don't compress, and texts as they did in a part."""
+    text = _bytes_a_row([(*word, False) for word in words], (*Candidate._fields, "truncated"))
+    rows = [tuple(f.encode("utf-8", "backslashreplace").decode() for f in row) for row in rejected.kept]
+    line = _bytes_a_row(rows, Rejection._fields)
+    return round(counts["candidates"] * (embedding + text) + sum(counts["rejected"].values()) * line)
+
+
+def _bytes_a_row(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> float:
+    if not rows:
+        return 0.0
+    columns = zip(*rows, strict=True)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        write_table(path, pa.table({name: pa.array(c) for name, c in zip(names, columns, strict=True)}))
+        return path.stat().st_size / len(rows)

@@ -1,0 +1,48 @@
+"""Settings of the score stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, StageSettings
+
+
+class ScoreSettings(StageSettings):
+    """Pictures against ID labels and negative labels → scores."""
+
+    negatives: Path = Field(description="file of `mine`, or a text file of words, one a line")
+    labels: Path = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
+    out: Path = Field(description="folder of the scores")
+    id: Pairs = Field({}, description="NAME=IMAGES: pictures of the ID classes")
+    ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
+    images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
+    score: Annotated[tuple[str, ...], Many] = Field(
+        ("neglabel", "mcm", "msp"), description="neglabel, neglabel-ungrouped, mcm, msp; several allowed"
+    )
+    temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
+    groups: int | None = Field(
+        None, ge=1, description="n_g; 1 scores all negatives together; default: 100, or 1 for fewer negatives than that"
+    )
+    group_order: Literal["random", "rank"] = Field("random", description="random or rank")
+    group_drop: Literal["last", "random"] = Field(
+        "last", description="which M mod n_g negatives are left out: the last (nearest) or random ones"
+    )
+    seed: int = Field(0, ge=0, description="of the groups' permutation")
+    cache: Path | None = Field(None, description="folder that keeps image embeddings")
+    label_prompt: Annotated[tuple[str, ...], Many] = Field(
+        (), description="prompt template for labels; several are averaged; default: as mined"
+    )
+    negatives_prompt: str = Field("{}", description="prompt template for negatives given as text")
+    keep_embeddings: bool = Field(
+        False, description="also write the embeddings of pictures, labels and negatives, for `report --compare`"
+    )
+    strict: bool = Field(False, description="stop at a picture that can't be decoded")
+    batch_size: int = Field(64, ge=1, description="pictures a forward pass")
+    workers: int = Field(2, ge=1, description="threads that decode pictures")
+    model: str | None = Field(None, description="default: the negatives' own")
+    pretrained: str | None = Field(None, description="weights of that model")
+    quickgelu: bool | None = Field(None, description="see `encode`")
+    device: Device = Field("auto", description="auto, cpu or cuda")
