@@ -2,9 +2,10 @@
 
     python benchmarks/encode.py [--quick] [--nouns 20000] [--repeats 5] [--threads 2] [--json encode.json]
 
-ViT-B-16 with random weights (speed and equality don't depend on them) over WordNet nouns, consecutive in
-alphabetical order, under `the nice {}`. Every repeat runs every row once, so that a change of the machine's mood falls on all of them; the
-figures are medians. `share` is of the arithmetic limit: the products' FLOPs over the matrix-product rate of the repeat.
+ViT-B-16 with random weights (speed and equality don't depend on them) over WordNet nouns, consecutive in alphabetical
+order, under `the nice {}`. Every repeat runs every row once, so that a change of the machine's mood falls on all of
+them; the figures are medians. `of limit` is the share of the arithmetic limit: the products' FLOPs over the
+matrix-product rate of the same repeat.
 """
 
 from __future__ import annotations
