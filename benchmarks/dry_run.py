@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,28 @@ def write(path: Path, count: int) -> None:
         file.write("".join(title + "\n" for title in buffer))
 
 
+def resident(process: int) -> int:
+    """Bytes of a process and all below it now, as Linux counts them; 0 where it is gone or there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/statm").read_text().split()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") + sum(resident(int(child)) for child in children)
+
+
+class Watch(threading.Thread):
+    """The highest sum of a process tree's resident memory, looked at ten times a second."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self.process, self.peak, self.done = process, 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.done.wait(0.1):
+            self.peak = max(self.peak, resident(self.process))
+
+
 def main() -> None:
     count = int(sys.argv[1].replace(",", "")) if len(sys.argv) > 1 else 20_000_000
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.gettempdir())
@@ -83,6 +106,8 @@ def main() -> None:
     command = [sys.executable, "-c", code, "encode", f"wikipedia:path={path}", "--dry-run", "--json", *sys.argv[3:]]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    watch = Watch(process.pid)
+    watch.start()
     assert process.stdout is not None
     output = process.stdout.read()
     # wait4 gives the peak of this process and of what it waited for, as /usr/bin/time does.
@@ -93,7 +118,11 @@ def main() -> None:
     estimate = json.loads(output)
     print(json.dumps(estimate, indent=1, ensure_ascii=False))
     found = estimate["counts"]["candidates"]
-    print(f"{count:,} titles: {seconds:.0f} s, peak memory {usage.ru_maxrss / 1e6:.2f} GB (largest process)")
+    watch.done.set()
+    print(
+        f"{count:,} titles: {seconds:.0f} s ({estimate['word_seconds']:.0f} s of it for the words), peak memory "
+        f"{usage.ru_maxrss * 1024 / 1e9:.2f} GB in the largest process, {watch.peak / 1e9:.2f} GB in all at one time"
+    )
     if "--sample" not in sys.argv and found != distinct(count):
         sys.exit(f"{found:,} distinct titles instead of {distinct(count):,}")
 

@@ -44,7 +44,7 @@ def probe(
         folder_name = str(model.folder) if model.folder else None
         asked = {"name": model.name, "config": model.config, "folder": folder_name, "device": device,
                  "precision": precision, "batch_size": batch_size, "prompts": list(prompts),
-                 "longer": list(longer)}  # fmt: skip
+                 "longer": list(longer), "timed": TIMED}  # fmt: skip
         question.write_text(json.dumps(asked), encoding="utf-8")
         code = "import sys; from neglabel.pipeline.tower_probe import main; main(*sys.argv[1:])"
         done = subprocess.run(
@@ -78,7 +78,7 @@ def _measure(asked: Mapping[str, Any]) -> dict[str, Any]:
         "tokens": [encoder._length(prompt) + 2 for prompt in asked["prompts"]],
         "truncated": int(encoder.truncated(asked["longer"]).sum()),
         "device": next(model.parameters()).device.type,
-        "prompts_per_second": _speed(encoder, asked["prompts"]),
+        "prompts_per_second": _speed(encoder, asked["prompts"], asked["timed"]),
         "unknown": {},
     }
 
@@ -99,20 +99,20 @@ def _untrained(asked: Mapping[str, Any]) -> tuple[Any, Any]:
         return model.eval().requires_grad_(False), _tokenizer(source)
 
 
-def _speed(encoder: Any, prompts: Sequence[str]) -> float | None:
-    """Prompts a second once warm; calls grow until one takes a second, so that a slow tower is timed too."""
+def _speed(encoder: Any, prompts: Sequence[str], timed: float) -> float | None:
+    """Prompts a second once warm; calls grow until one takes a quarter of ``timed`` (s), so that a slow tower is timed too."""
     if not prompts:
         return None
     encoder.encode(prompts[:1])
     start, size, done, seconds = 0, 16, 0, 0.0
-    while seconds < TIMED:
+    while seconds < timed:
         block = [prompts[(start + i) % len(prompts)] for i in range(size)]
         before = time.perf_counter()
         encoder.encode(block)
         taken = time.perf_counter() - before
         start += size
         done, seconds = done + size, seconds + taken
-        if taken < TIMED / 4 and size < LARGEST:
+        if taken < timed / 4 and size < LARGEST:
             # Only the largest block counts: small ones don't fill the machine.
             size, done, seconds = size * 2, 0, 0.0
     return done / seconds

@@ -121,7 +121,8 @@ def lines_with_repeats(count: int, seed: int) -> list[str]:
 def check_against_sort(lines: list[str], folder: Path) -> None:
     path = folder / "lines.txt"
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
-    found = subprocess.run(["sort", "-u", str(path)], env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=True)
+    in_bytes = {**os.environ, "LC_ALL": "C"}
+    found = subprocess.run(["sort", "-u", str(path)], env=in_bytes, capture_output=True, check=True)
     seen = Deduplicator("text")
     kept = [line.encode() for line in lines if seen.is_new(line)]
     assert 0 < len(kept) < len(lines)
