@@ -29,7 +29,7 @@ def encode_text(world: Any, few: int) -> Iterator[Made]:
     yield f"open_clip.encode_text, batch {batch}", len(ids), lambda: run(batch), 0.0
 
 
-def transformers_peer(world: Any, _: int) -> Iterator[Made]:
+def transformers_peer(world: Any, few: int) -> Iterator[Made]:
     """``CLIPTextModelWithProjection`` with the same weights, sorted by token count, padded to the longest."""
     model = same_weights(world.model)
 
@@ -37,10 +37,10 @@ def transformers_peer(world: Any, _: int) -> Iterator[Made]:
     def forward(ids: Any) -> Any:
         return F.normalize(model(input_ids=torch.from_numpy(ids)).text_embeds, dim=-1).numpy()
 
-    yield from sorted_rows("transformers, sorted", world, forward)
+    yield from sorted_rows("transformers, sorted", world, few, forward)
 
 
-def onnx_runtime(world: Any, _: int) -> Iterator[Made]:
+def onnx_runtime(world: Any, few: int) -> Iterator[Made]:
     """ONNX Runtime on the same sorted batches."""
     import onnx  # noqa: F401  (the exporter needs both)
     import onnxruntime
@@ -58,10 +58,10 @@ def onnx_runtime(world: Any, _: int) -> Iterator[Made]:
         )  # fmt: skip
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    yield from sorted_rows("ONNX Runtime, sorted", world, lambda ids: session.run(None, {name: ids})[0])
+    yield from sorted_rows("ONNX Runtime, sorted", world, few, lambda ids: session.run(None, {name: ids})[0])
 
 
-def openvino(world: Any, _: int) -> Iterator[Made]:
+def openvino(world: Any, few: int) -> Iterator[Made]:
     """OpenVINO on the same sorted batches, told to compute in float32."""
     import openvino as ov
 
@@ -69,12 +69,14 @@ def openvino(world: Any, _: int) -> Iterator[Made]:
     core = ov.Core()
     core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()})
     shape = (ov.PartialShape([-1, -1]), ov.Type.i64)
-    converted = ov.convert_model(Embeds(world.model), example_input=example, input=[shape])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = ov.convert_model(Embeds(world.model), example_input=example, input=[shape])
     compiled = core.compile_model(converted, "CPU")
-    yield from sorted_rows("OpenVINO, sorted", world, lambda ids: compiled([ids])[0])
+    yield from sorted_rows("OpenVINO, sorted", world, few, lambda ids: compiled([ids])[0])
 
 
-def sorted_rows(name: str, world: Any, forward: Callable[[Any], Any]) -> Iterator[Made]:
+def sorted_rows(name: str, world: Any, few: int, forward: Callable[[Any], Any]) -> Iterator[Made]:
     lengths = world.ids.argmax(axis=1) + 1
     order = np.argsort(lengths, kind="stable")
 
@@ -85,8 +87,8 @@ def sorted_rows(name: str, world: Any, forward: Callable[[Any], Any]) -> Iterato
             result[rows] = forward(np.ascontiguousarray(world.ids[rows, : lengths[rows].max()]))
         return result
 
-    # The best batch is sought on every eighth prompt, which has the same lengths.
-    sample = order[:: max(len(order) // 512, 1)]
+    # The best batch is sought on prompts out of all lengths.
+    sample = order[:: max(len(order) // few, 1)]
     batch = best(lambda size: run(size, sample), len(sample))
     yield f"{name}, batch {batch}", len(order), lambda: run(batch), 0.0
 

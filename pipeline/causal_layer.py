@@ -4,53 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-#: QuickGELU(h) = h·σ(1.702 h) = SiLU(1.702 h) / 1.702, and the two factors ride on the products around it.
-QUICK = 1.702
+from neglabel.pipeline.products import QUICK, Product
 
 
 class CausalLayer:
-    """A ``ResidualAttentionBlock`` or ``CustomResidualAttentionBlock`` in parts; holds views of its weights.
+    """A ``ResidualAttentionBlock`` or ``CustomResidualAttentionBlock`` in parts.
 
-    The products are ``addmm`` into buffers of the caller: fresh memory costs a page fault a page.
+    Args:
+        packed: whether products may hold copies of the weights (:func:`neglabel.pipeline.products.can_pack`).
     """
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, packed: bool = False) -> None:
         attention, mlp = block.attn, block.mlp
-        self.block = block
         self.heads: int = attention.num_heads
-        width = attention.in_proj_weight.shape[1]
+        self.hidden: int = mlp.c_fc.out_features
         self.ln_1, self.ln_2 = block.ln_1, block.ln_2
-        bias = attention.in_proj_bias
-        if bias is None:
-            bias = attention.in_proj_weight.new_zeros(3 * width)
-        self.query = (bias[:width], attention.in_proj_weight[:width].t())
-        self.key_value = (bias[width:], attention.in_proj_weight[width:].t())
-        self.out = _linear(attention.out_proj)
-        self.fc, self.proj = _linear(mlp.c_fc), _linear(mlp.c_proj)
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        width = weight.shape[1]
+        self.query = Product(weight[:width], None if bias is None else bias[:width], packed)
+        self.key_value = Product(weight[width:], None if bias is None else bias[width:], packed)
+        self.out = Product(attention.out_proj.weight, attention.out_proj.bias, packed)
         self.activation = mlp.gelu
-        self.quick = type(mlp.gelu).__name__ == "QuickGELU"
         # What only custom blocks have; None where it does nothing.
         self.ln_q, self.ln_k, self.ln_inner = (_some(attention, name) for name in ("ln_q", "ln_k", "ln_inner"))
         self.head_scale = getattr(attention, "head_scale", None)
         self.ln_attn, self.ln_hidden = _some(block, "ln_attn"), _some(mlp, "ln")
         self.scale_1, self.scale_2 = (getattr(_some(block, name), "gamma", None) for name in ("ls_1", "ls_2"))
-
-    @property
-    def hidden(self) -> int:
-        return int(self.fc[0].shape[0])
+        gain = QUICK if type(mlp.gelu).__name__ == "QuickGELU" else 1.0
+        self.fc = Product(mlp.c_fc.weight, mlp.c_fc.bias, packed, gain)
+        # A norm of the hidden layer stands between the two factors of QuickGELU: then the first is taken back there.
+        self.undo = gain if self.ln_hidden is not None else 1.0
+        self.proj = Product(mlp.c_proj.weight, mlp.c_proj.bias, packed, self.undo / gain, bias_gain=1.0)
 
     def queries(self, normed: Tensor, out: Tensor) -> Tensor:
         """(t, D) rows after the first layer norm → their queries, written to ``out``."""
-        torch.addmm(self.query[0], normed, self.query[1], out=out)
+        self.query.into(normed, out)
         return out if self.ln_q is None else out.copy_(self._each_head(self.ln_q, out))
 
     def keys_values(self, normed: Tensor, out: Tensor) -> Tensor:
         """(t, D) rows after the first layer norm → (t, 2 D) keys and values, written to ``out``."""
-        torch.addmm(self.key_value[0], normed, self.key_value[1], out=out)
+        self.key_value.into(normed, out)
         if self.ln_k is not None:
             keys = out[:, : out.shape[1] // 2]
             keys.copy_(self._each_head(self.ln_k, keys))
@@ -62,38 +57,23 @@ class CausalLayer:
             attended = (attended.view(len(x), self.heads, -1) * self.head_scale.view(1, self.heads, 1)).flatten(1)
         if self.ln_inner is not None:
             attended = self.ln_inner(attended)
-        self._add(x, attended, self.out, self.ln_attn, self.scale_1, 1.0)
-        scale = QUICK if self.quick else 1.0
-        torch.addmm(self.fc[0], self.ln_2(x), self.fc[1], beta=scale, alpha=scale, out=hidden)
-        if self.quick:
-            F.silu(hidden, inplace=True)
-        elif type(self.activation) is nn.GELU:
-            torch.ops.aten.gelu_(hidden, approximate=self.activation.approximate)
+        if self.ln_attn is None and self.scale_1 is None:
+            self.out.add_to(x, attended)
         else:
-            hidden = self.activation(hidden)
+            step = self.out.into(attended, x.new_empty(x.shape))
+            step = step if self.ln_attn is None else self.ln_attn(step)
+            x.add_(step if self.scale_1 is None else step * self.scale_1)
+        hidden = self.fc.activated(self.ln_2(x), self.activation, hidden)
         if self.ln_hidden is not None:
-            hidden = self.ln_hidden(hidden.div_(scale))
-            scale = 1.0
-        self._add(x, hidden, self.proj, None, self.scale_2, 1 / scale)
-
-    def _add(
-        self, x: Tensor, rows: Tensor, linear: tuple[Tensor, Tensor], ln: Any, gamma: Tensor | None, alpha: float
-    ) -> None:
-        bias, weight = linear
-        if ln is None and gamma is None:
-            x.addmm_(rows, weight, alpha=alpha).add_(bias)
-            return
-        step = torch.addmm(bias, rows, weight, alpha=alpha)
-        if ln is not None:
-            step = ln(step)
-        x.add_(step if gamma is None else step * gamma)
+            hidden = self.ln_hidden(hidden.div_(self.undo))
+        if self.scale_2 is None:
+            self.proj.add_to(x, hidden)
+        else:
+            x.add_(self.proj.into(hidden, x.new_empty(x.shape)) * self.scale_2)
 
     def _each_head(self, ln: Any, rows: Tensor) -> Tensor:
-        return ln(rows.unflatten(1, (self.heads, -1))).flatten(1)
+        return ln(rows.unflatten(1, (self.heads, -1))).flatten(1)  # type: ignore[no-any-return]
 
-def _linear(module: nn.Linear) -> tuple[Tensor, Tensor]:
-    bias = module.bias if module.bias is not None else module.weight.new_zeros(module.out_features)
-    return bias, module.weight.t()
 
 def _some(owner: Any, name: str) -> Any:
     module = getattr(owner, name, None)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from neglabel.pipeline.causal_layer import CausalLayer
 from neglabel.pipeline.causal_parts import CausalParts
 from neglabel.pipeline.prefix_tree import BLOCK, Ints, Sequences, Tree, cut, distinct, tree
+from neglabel.pipeline.products import can_pack
 
 #: Rows a tile on the CPU: a tile's hidden layer stays in the cache. A multiple of the block.
 TILE = 512
@@ -21,7 +22,10 @@ class CausalTower:
 
     def __init__(self, parts: CausalParts, tile: int | None = None) -> None:
         self.parts = parts
-        self.layers = [CausalLayer(block) for block in parts.blocks]
+        weights = [p for block in parts.blocks for p in block.parameters() if p.ndim == 2]
+        packed = can_pack(weights)
+        with torch.inference_mode():
+            self.layers = [CausalLayer(block, packed) for block in parts.blocks]
         weight = parts.blocks[0].mlp.c_fc.weight
         self.device, self.dtype, self.width = weight.device, weight.dtype, parts.token_embedding.embedding_dim
         # On a GPU one launch takes all rows.

@@ -53,6 +53,16 @@ def test_every_kind_gives_open_clips_embeddings(kind: str) -> None:
     assert np.abs(alone - np.concatenate([ours[:5], ours[150:165]])).max() <= 1e-6
 
 
+@pytest.mark.parametrize("kind", ["CLIP, QuickGELU", "CLIP, tanh GELU", "layer scale", "custom attention, QuickGELU"])
+def test_the_models_own_weights_do_where_they_are_not_packed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neglabel.pipeline.causal_tower.can_pack", lambda _: False)
+    model, tokenizer = build(kind)
+    encoder = TextEncoder(model, tokenizer, token_budget=300)
+    texts = prompts(40)
+    assert np.abs(encoder.encode(texts) - reference(model, tokenizer, texts)).max() <= 2e-6
+    assert encoder.path == "prefix-tree"
+
+
 @pytest.mark.parametrize("kind", ["CLIP, GELU", "XLM-R", "SigLIP"])
 def test_batches_give_every_row_once_and_compute_duplicates_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = build(kind)
