@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -60,23 +61,28 @@ class BpeWords(dict[str, int]):
         if len(self) > MAX_WORDS or self._characters > MAX_CHARACTERS or self._used > MAX_TOKENS:
             self._forget()
         context_length = ids.shape[1]
-        numbers = self._numbers(self._cleaner.lines(prompts).replace("\n", f" {_BREAK} ").split(" "))
+        lines, shared = _without_shared(self._cleaner.lines(prompts))
+        numbers = self._numbers(lines.replace("\n", f" {_BREAK} ").split(" "))
         lengths = self._lengths[numbers]
         ends = np.cumsum(lengths, dtype=np.int32)  # of a word's tokens, in the row of all tokens of all prompts
         place = np.arange(ends[-1], dtype=np.int32)
         tokens = self._tokens[place + np.repeat(self._starts[numbers] - (ends - lengths), lengths)]
         ends = np.append(ends[numbers == self[_BREAK]], ends[-1])  # of a prompt's tokens
         lengths = np.diff(ends, prepend=np.int32(0))
+        begin = [self._start]
+        for word in shared:
+            begin += self._ids(word)
         rows = np.arange(len(prompts))
-        # From a token's place in that row to its place in ``ids``, behind the start token of its prompt.
-        target = place + np.repeat(rows * context_length + 1 - (ends - lengths), lengths)
-        truncated = lengths > context_length - 2
+        # From a token's place in that row to its place in ``ids``, behind what all prompts begin with.
+        target = place + np.repeat(rows * context_length + len(begin) - (ends - lengths), lengths)
+        lengths = lengths + len(begin) + 1
+        truncated = lengths > context_length
         if truncated.any():
-            fits = target < np.repeat((rows + 1) * context_length, lengths)
+            fits = target < np.repeat((rows + 1) * context_length, lengths - len(begin) - 1)
             target, tokens = target[fits], tokens[fits]
         ids.reshape(-1)[target] = tokens
-        ids[:, 0] = self._start
-        ids[rows, np.minimum(lengths + 1, context_length - 1)] = self._end
+        ids[:, : len(begin)] = begin[:context_length]
+        ids[rows, np.minimum(lengths, context_length) - 1] = self._end
         return truncated
 
     def __missing__(self, word: str) -> int:
@@ -128,6 +134,16 @@ class BpeWords(dict[str, int]):
         self._lengths, self._starts, self._tokens = (np.zeros(1024, np.int32) for _ in range(3))
         self._new: list[str] = []  # words with a number whose ids are still to be found
         self._used = self._characters = 0
+
+
+def _without_shared(lines: str) -> tuple[str, list[str]]:
+    """The lines without the whole words that all of them begin with, and those words: what a template puts first."""
+    first, last = lines[: lines.find("\n")], lines[lines.rfind("\n") + 1 :]
+    prefix = commonprefix([first, last])
+    prefix = prefix[: prefix.rfind(" ") + 1]
+    if not prefix or lines.count("\n" + prefix) != lines.count("\n"):
+        return lines, []
+    return lines[len(prefix) :].replace("\n" + prefix, "\n"), prefix.split(" ")
 
 
 def _put(array: Ids, at: int, values: Ids) -> Ids:
