@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from os.path import commonprefix
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neglabel.pipeline.clean import Cleaner
+from neglabel.pipeline.clean import Cleaner, without_shared
 
 Ids = NDArray[np.int32]
 #: What is remembered before everything is forgotten: words, their characters, their tokens (in all about 100 MB).
@@ -61,7 +60,7 @@ class BpeWords(dict[str, int]):
         if len(self) > MAX_WORDS or self._characters > MAX_CHARACTERS or self._used > MAX_TOKENS:
             self._forget()
         context_length = ids.shape[1]
-        lines, shared = _without_shared(self._cleaner.lines(prompts))
+        lines, shared = without_shared(self._cleaner.lines(prompts))
         numbers = self._numbers(lines.replace("\n", f" {_BREAK} ").split(" "))
         lengths = self._lengths[numbers]
         ends = np.cumsum(lengths, dtype=np.int32)  # of a word's tokens, in the row of all tokens of all prompts
@@ -134,16 +133,6 @@ class BpeWords(dict[str, int]):
         self._lengths, self._starts, self._tokens = (np.zeros(1024, np.int32) for _ in range(3))
         self._new: list[str] = []  # words with a number whose ids are still to be found
         self._used = self._characters = 0
-
-
-def _without_shared(lines: str) -> tuple[str, list[str]]:
-    """The lines without the whole words that all of them begin with, and those words: what a template puts first."""
-    first, last = lines[: lines.find("\n")], lines[lines.rfind("\n") + 1 :]
-    prefix = commonprefix([first, last])
-    prefix = prefix[: prefix.rfind(" ") + 1]
-    if not prefix or lines.count("\n" + prefix) != lines.count("\n"):
-        return lines, []
-    return lines[len(prefix) :].replace("\n" + prefix, "\n"), prefix.split(" ")
 
 
 def _put(array: Ids, at: int, values: Ids) -> Ids:
