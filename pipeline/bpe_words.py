@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neglabel.pipeline.clean import Cleaner
+from neglabel.pipeline.clean import Cleaner, without_shared
 
 Ids = NDArray[np.int32]
 #: What is remembered before everything is forgotten: words, their characters, their tokens (in all about 100 MB).
@@ -60,23 +60,28 @@ class BpeWords(dict[str, int]):
         if len(self) > MAX_WORDS or self._characters > MAX_CHARACTERS or self._used > MAX_TOKENS:
             self._forget()
         context_length = ids.shape[1]
-        numbers = self._numbers(self._cleaner.lines(prompts).replace("\n", f" {_BREAK} ").split(" "))
+        lines, shared = without_shared(self._cleaner.lines(prompts))
+        numbers = self._numbers(lines.replace("\n", f" {_BREAK} ").split(" "))
         lengths = self._lengths[numbers]
         ends = np.cumsum(lengths, dtype=np.int32)  # of a word's tokens, in the row of all tokens of all prompts
         place = np.arange(ends[-1], dtype=np.int32)
         tokens = self._tokens[place + np.repeat(self._starts[numbers] - (ends - lengths), lengths)]
         ends = np.append(ends[numbers == self[_BREAK]], ends[-1])  # of a prompt's tokens
         lengths = np.diff(ends, prepend=np.int32(0))
+        begin = [self._start]
+        for word in shared:
+            begin += self._ids(word)
         rows = np.arange(len(prompts))
-        # From a token's place in that row to its place in ``ids``, behind the start token of its prompt.
-        target = place + np.repeat(rows * context_length + 1 - (ends - lengths), lengths)
-        truncated = lengths > context_length - 2
+        # From a token's place in that row to its place in ``ids``, behind what all prompts begin with.
+        target = place + np.repeat(rows * context_length + len(begin) - (ends - lengths), lengths)
+        lengths = lengths + len(begin) + 1
+        truncated = lengths > context_length
         if truncated.any():
-            fits = target < np.repeat((rows + 1) * context_length, lengths)
+            fits = target < np.repeat((rows + 1) * context_length, lengths - len(begin) - 1)
             target, tokens = target[fits], tokens[fits]
         ids.reshape(-1)[target] = tokens
-        ids[:, 0] = self._start
-        ids[rows, np.minimum(lengths + 1, context_length - 1)] = self._end
+        ids[:, : len(begin)] = begin[:context_length]
+        ids[rows, np.minimum(lengths, context_length) - 1] = self._end
         return truncated
 
     def __missing__(self, word: str) -> int:

@@ -52,3 +52,13 @@ class Cleaner:
     def texts(self, prompts: Sequence[str]) -> list[str]:
         """The cleaned prompts, exactly as open_clip gives them."""
         return [" ".join(line.split()) for line in self.lines(prompts).split("\n")] if prompts else []
+
+
+def without_shared(lines: str) -> tuple[str, list[str]]:
+    """Lines without the whole words that all of them begin with, and those words: what a template puts first."""
+    first, last = lines.split("\n", 1)[0], lines.rsplit("\n", 1)[-1]
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    prefix = first[: first.rfind(" ", 0, same) + 1]
+    if not prefix or lines.count("\n" + prefix) != lines.count("\n"):
+        return lines, []
+    return lines[len(prefix) :].replace("\n" + prefix, "\n"), prefix.split(" ")

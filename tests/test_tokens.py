@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import example, given
+from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
 from neglabel.corpora import open_corpus
@@ -41,6 +42,8 @@ def check(kind: str, words: list[str]) -> None:
 @example(words=[])
 @example(words=[""])
 @example(words=["", "!", "! !", "", " "])
+@example(words=["a b ", "a b  c", "a b "])
+@example(words=["dog " * 80, "dog " * 80 + "x", "dog " * 90])
 @given(words=prompts)
 def test_any_text_has_the_ids_of_open_clip(kind: str, words: list[str]) -> None:
     tokenizer, context = KINDS[kind]
@@ -49,6 +52,13 @@ def test_any_text_has_the_ids_of_open_clip(kind: str, words: list[str]) -> None:
     if not isinstance(outcome(tokenizer, words), type):
         _, cut = FAST[kind].encode(words)
         assert cut.tolist() == [len(tokenizer.encode(word)) + 2 > context for word in words]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(words=prompts, template=st.sampled_from(["the nice {}", "A  photo_of &amp; a {} here", "x<end_of_text> {}"]))
+def test_any_text_under_a_template_has_the_ids_of_open_clip(kind: str, words: list[str], template: str) -> None:
+    words = [template.replace("{}", word) for word in words]
+    assert outcome(FAST[kind].ids, words) == outcome(KINDS[kind][0], words)
 
 
 @pytest.mark.parametrize("left", [76, 75, 74, 1, 0])
@@ -113,7 +123,7 @@ def test_every_word_of_all_shared_corpora_and_every_character(shared_data: Path)
     check("lower", characters(1))
     print(counts)
     assert counts["wordnet"] == 139_277
-    assert sum(counts.values()) > 730_000
+    assert sum(counts.values()) > 1_200_000
 
 
 def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
