@@ -100,7 +100,7 @@ def _untrained(asked: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _speed(encoder: Any, prompts: Sequence[str], timed: float) -> float | None:
-    """Prompts a second once warm; calls grow until one takes a quarter of ``timed`` (s), so that a slow tower is timed too."""
+    """Prompts a second once warm; calls grow until one takes a quarter of ``timed`` seconds: slow towers too."""
     if not prompts:
         return None
     encoder.encode(prompts[:1])
