@@ -54,8 +54,8 @@ def _costs(summary: Mapping[str, Any]) -> Iterator[str]:
         dropped = ", which --too-long drop takes out" if summary["too_long"] == "drop" and tokens["truncated"] else ""
         yield (
             f"tokens a prompt, start and end included: median {tokens['median']}, 99 % at most {tokens['p99']}, "
-            f"longest {tokens['longest']} (of {tokens['of']:,} prompts); {tokens['truncated']:,} longer than the context "
-            f"of {tokens['context_length']} ({how}){dropped}"
+            f"longest {tokens['longest']} (of {tokens['of']:,} prompts); {tokens['truncated']:,} longer than the "
+            f"context of {tokens['context_length']} ({how}){dropped}"
         )
     yield f"disk: about {_size(summary['disk_bytes'])} ({summary['dimension']} numbers a word)"
     speed, model = summary["prompts_per_second"], f"{summary['model']} on {summary['device']}"
