@@ -53,14 +53,14 @@ def _costs(summary: Mapping[str, Any]) -> Iterator[str]:
         how = "all looked at" if tokens["exact"] else "by the sample"
         dropped = ", which --too-long drop takes out" if summary["too_long"] == "drop" and tokens["truncated"] else ""
         yield (
-            f"tokens a prompt, start and end included: median {tokens['median']}, 99 % at most {tokens['p99']}, longest "
-            f"{tokens['longest']} (of {tokens['of']:,} prompts); {tokens['truncated']:,} longer than the context of "
-            f"{tokens['context_length']} ({how}){dropped}"
+            f"tokens a prompt, start and end included: median {tokens['median']}, 99 % at most {tokens['p99']}, "
+            f"longest {tokens['longest']} (of {tokens['of']:,} prompts); {tokens['truncated']:,} longer than the "
+            f"context of {tokens['context_length']} ({how}){dropped}"
         )
     yield f"disk: about {_size(summary['disk_bytes'])} ({summary['dimension']} numbers a word)"
-    speed = summary["prompts_per_second"]
+    speed, model = summary["prompts_per_second"], f"{summary['model']} on {summary['device']}"
     yield f"the words took {_duration(summary['word_seconds'])}; encoding them " + (
-        f"about {_duration(summary['encode_seconds'])} ({speed:,.0f} words/s on {summary['device']}, {summary['model']})"
+        f"about {_duration(summary['encode_seconds'])} ({speed:,.1f} words/s, {model})"
         if speed
         else f"for an unknown time ({unknown.get('prompts_per_second', 'no words')})"
     )
@@ -68,12 +68,10 @@ def _costs(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _size(number: int) -> str:
     """Bytes in decimal units."""
-    value, unit = float(number), "bytes"
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+    for exponent, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
+        if number >= 1000**exponent:
+            return f"{number / 1000**exponent:.1f} {unit}"
+    return f"{number} bytes"
 
 
 def _duration(seconds: float) -> str:

@@ -73,11 +73,13 @@ def _measure(asked: Mapping[str, Any]) -> dict[str, Any]:
         model, tokenizer = _untrained(asked)
     except NeglabelError as error:
         return {"unknown": dict.fromkeys(("tokens", "truncated", "prompts_per_second"), str(error))}
-    encoder = TextEncoder(model, tokenizer, asked["batch_size"])
+    device = next(model.parameters()).device.type
+    # On a CPU larger batches are no faster, and their activations would be most of the memory.
+    encoder = TextEncoder(model, tokenizer, asked["batch_size"] if device == "cuda" else min(asked["batch_size"], 64))
     return {
         "tokens": [encoder._length(prompt) + 2 for prompt in asked["prompts"]],
         "truncated": int(encoder.truncated(asked["longer"]).sum()),
-        "device": next(model.parameters()).device.type,
+        "device": device,
         "prompts_per_second": _speed(encoder, asked["prompts"], asked["timed"]),
         "unknown": {},
     }
@@ -100,7 +102,7 @@ def _untrained(asked: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _speed(encoder: Any, prompts: Sequence[str], timed: float) -> float | None:
-    """Prompts a second once warm; calls grow until one takes a quarter of ``timed`` (s), so that a slow tower is timed too."""
+    """Prompts a second once warm; calls grow until one takes a quarter of ``timed`` seconds: slow towers too."""
     if not prompts:
         return None
     encoder.encode(prompts[:1])

@@ -70,13 +70,24 @@ def test_the_estimate_is_what_encode_then_does(tmp_path: Path, words: Path, tiny
     assert "75 longer than the context of 16 (all looked at)" in said
 
 
-def test_of_a_sample_only_the_words_drawn_are_measured(tmp_path: Path, words: Path, tiny_model: Path) -> None:
+def test_of_a_sample_only_the_words_drawn_are_measured(
+    tmp_path: Path, words: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def probe(*arguments: Any) -> dict[str, Any]:
+        asked.extend(arguments[-2:])
+        return {"unknown": dict.fromkeys(("tokens", "truncated", "prompts_per_second"), "not measured here")}
+
+    monkeypatch.setattr(estimate, "probe", probe)
     options: dict[str, object] = {"corpus": [str(words)], "model": str(tiny_model), "sample": 400, "seed": 5}
     guess, real = run(**options, dry_run=True), run(**options, out=tmp_path / "out")
-    del real["counts"]["by_source"]
-    assert guess["counts"] == real["counts"]
     assert guess["words"] == real["words"]
-    assert guess["tokens"]["of"] == 400
+    assert guess["counts"]["by_pos"] == real["counts"]["by_pos"]
+    table = pq.read_table(next((tmp_path / "out").glob("shard-*")))
+    assert asked[0] == [f"The nice {text}." for text in table["text"].to_pylist()]
+    assert set(asked[1]) <= set(asked[0])
+    assert len(asked[1]) >= sum(table["truncated"].to_pylist())
 
 
 def test_many_long_prompts_are_counted_by_the_sample(
@@ -107,10 +118,11 @@ def test_a_tower_that_cannot_be_had_leaves_the_rest_known(tmp_path: Path, words:
 
 def test_torch_is_not_beside_the_words_and_a_probe_that_dies_is_a_reason(words: Path) -> None:
     code = (
-        "import sys; sys.executable = 'false'; from neglabel.pipeline.config import make; from neglabel.pipeline.encode import encode; "
-        "from neglabel.pipeline.progress import Reporter; from neglabel.pipeline.settings import EncodeSettings; "
-        f"guess = encode(make(EncodeSettings, dict(corpus=[{str(words)!r}], model='ViT-B-16', dry_run=True)), "
-        "Reporter(quiet=True)); print(guess['unknown']['tokens'], guess['counts']['candidates'], "
+        "import sys; sys.executable = 'false'; from neglabel.pipeline.config import make; "
+        "from neglabel.pipeline.encode import encode; from neglabel.pipeline.progress import Reporter; "
+        "from neglabel.pipeline.settings import EncodeSettings; "
+        f"guess = encode(make(EncodeSettings, dict(corpus=[{str(words)!r}], dry_run=True)), Reporter(quiet=True)); "
+        "print(guess['unknown']['tokens'], guess['counts']['candidates'], "
         "[m for m in ('torch', 'open_clip', 'datasets') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
