@@ -21,13 +21,19 @@ WORDS = [f"w{i}" for i in range(8)]
 COUNTS = {"candidates": 600, "duplicates": 20, "id_names": 3, "excluded": 7, "kept": 8}
 
 UNFAIR: dict[str, tuple[dict[str, Any], str]] = {
-    "label prompts": ({"settings": {"label_prompt": ["a {}"]}}, r"prompts of labels differ: The nice \{\}\. .*--label-prompt"),
+    "label prompts": (
+        {"settings": {"label_prompt": ["a {}"]}}, r"prompts of labels differ: The nice \{\}\. .*--label-prompt"
+    ),
     "mined prompts": (
         {"metadata": {"labels": {"names": ["cat", "dog", "owl", "fish"], "prompts": ["{}"]}}}, "when mining differ"
     ),
-    "mined labels": ({"metadata": {"labels": {"names": ["cat"], "prompts": ["The nice {}."]}}}, "labels mined for differ"),
+    "mined labels": (
+        {"metadata": {"labels": {"names": ["cat"], "prompts": ["The nice {}."]}}}, "labels mined for differ"
+    ),
     "labels": ({"manifest": {"labels": ["cat", "dog", "owl", "cow"]}}, "ID labels differ: fish in a, cow in b"),
-    "model": ({"metadata": {"model": {"model": "emoji", "checkpoint_sha256": "cd"}}}, "models differ.*ab.*in a.*cd.*in b"),
+    "model": (
+        {"metadata": {"model": {"model": "emoji", "checkpoint_sha256": "cd"}}}, "models differ.*ab.*in a.*cd.*in b"
+    ),
     "preset": ({"mined": {"preset": "official"}}, "presets differ: paper in a, official in b; .*--preset"),
     "candidates": ({"candidates": 700}, "numbers of candidates differ: 500 in a, 700 in b; .*`mine --sample 500`"),
     "percentile": ({"mined": {"percentile": 0.1}}, "percentiles differ: 0.05 in a, 0.1 in b; .*--percentile"),
@@ -80,7 +86,8 @@ def test_numbers_of_negatives(tmp_path: Path) -> None:
 def test_pictures(tmp_path: Path) -> None:
     write_kept(tmp_path / "a", WORLD, WORLD.words(8), WORDS)
     write_kept(tmp_path / "b", OTHER, WORLD.words(8), WORDS)
-    refused(read_runs([tmp_path / "a", tmp_path / "b"]), r"data sets differ: food \(ood, 6\) in a, food \(ood, 7\) in b")
+    runs = read_runs([tmp_path / "a", tmp_path / "b"])
+    refused(runs, r"data sets differ: food \(ood, 6\) in a, food \(ood, 7\) in b")
 
 
 def test_embeddings_and_names_of_pictures(tmp_path: Path) -> None:
@@ -94,7 +101,8 @@ def test_embeddings_and_names_of_pictures(tmp_path: Path) -> None:
     path = tmp_path / "b" / "scores-food.parquet"
     table = pq.read_table(path)
     pq.write_table(table.take(np.arange(6)[::-1]), path)
-    refused(read_runs([tmp_path / "a", tmp_path / "b"]), "pictures differ: food: food/0.png in a, food: food/5.png in b")
+    runs = read_runs([tmp_path / "a", tmp_path / "b"])
+    refused(runs, "pictures differ: food: food/0.png in a, food: food/5.png in b")
 
 
 def test_prompts_of_words_where_stores_can_be_read(tmp_path: Path) -> None:

@@ -57,8 +57,9 @@ def test_intervals_hold_a_known_difference() -> None:
     for simulation in range(60):
         shared_a, shared_b = draw.normal(size=150), draw.normal(size=150)
         systems = [
-            {"id": m + 0.8 * shared_a + 0.6 * draw.normal(size=150), "ood": 0.8 * shared_b + 0.6 * draw.normal(size=150)}
-            for m in (1.5, 1.2)
+            {name: m + 0.8 * both + 0.6 * draw.normal(size=150) for name, m, both in
+             (("id", centre, shared_a), ("ood", 0.0, shared_b))}
+            for centre in (1.5, 1.2)
         ]
         drawn = draws(systems, [("id", "ood")], "id-positive", 100, simulation)[:, :, 0, 0]
         gap = difference(drawn[:, 0], drawn[:, 1])
@@ -80,7 +81,9 @@ def test_no_difference_is_shown_between_equals() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 6), st.sampled_from([0.01, 0.001, 0.5]))
-def test_removal_equals_scoring_without_these_negatives(seed: int, n_groups: int, size: int, temperature: float) -> None:
+def test_removal_equals_scoring_without_these_negatives(
+    seed: int, n_groups: int, size: int, temperature: float
+) -> None:
     draw = np.random.default_rng(seed)
     positive, negative = draw.uniform(-1, 1, (3, 4)), draw.uniform(-1, 1, (3, n_groups * size + 2))
     groups = draw.permutation(n_groups * size).reshape(n_groups, size)

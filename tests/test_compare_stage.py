@@ -33,8 +33,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [
         write_kept(root / "bad", WORLD, BAD, BAD_WORDS, stores=["b"], source="frwiki-20240101.gz", language="fr"),
         write_kept(root / "good", WORLD, GOOD, GOOD_WORDS, stores=["a"], language="de"),
-        write_kept(root / "union", WORLD, union, GOOD_WORDS[:40] + BAD_WORDS[40:], stores=["a", "b"],
-                   language="de"),  # fmt: skip
+        write_kept(root / "union", WORLD, union, GOOD_WORDS[:40] + BAD_WORDS[40:], language="de",
+                   stores=["a", "b"]),
         write_kept(root / "random", WORLD, WORLD.words(60, seed=9), BAD_WORDS, random=True),
     ]
 
@@ -81,7 +81,7 @@ def test_words_that_hurt(made: tuple[dict[str, Any], Path]) -> None:
     found = json.loads((out / "hurting-bad.json").read_text(encoding="utf-8"))
     words = read_lines(out / "hurting-bad.txt", "--exclude")  # as `mine --exclude` reads it
     assert words == [word["text"] for word in found["words"]]
-    assert sum(word.startswith("hurts") for word in words) >= 10
+    assert sum(word.startswith("hurts") for word in words) >= 8
     assert summary["compare"]["hurting"]["bad"] == found["verdict"] == "helps"
     in_a = np.isin([f"animals/{i}.png" for i in range(120)], found["half_a"]["animals"])
     assert in_a.sum() == found["sizes"][0] == 120 - found["sizes"][1]
@@ -91,8 +91,9 @@ def test_words_that_hurt(made: tuple[dict[str, Any], Path]) -> None:
     for key, groups in (("before", own_groups(60, 4)), ("after", left)):
         inside = logits(WORLD, "animals", BAD, groups)[~in_a]
         outside = [logits(WORLD, name, BAD, groups) for name in ("food", "cars")]
-        assert found[key]["auroc"] == pytest.approx(100 * np.mean([metrics.auroc(inside, o) for o in outside]), abs=1e-3)
-        assert found[key]["fpr95"] == pytest.approx(100 * np.mean([metrics.fpr95(inside, o) for o in outside]), abs=0.5)
+        auroc, fpr95 = (100 * np.mean([f(inside, o) for o in outside]) for f in (metrics.auroc, metrics.fpr95))
+        assert found[key]["auroc"] == pytest.approx(auroc, abs=1e-3)
+        assert found[key]["fpr95"] == pytest.approx(fpr95, abs=0.5)
     # Chosen by the mean share over half A in the run's own softmax.
     h = WORLD.embeddings["animals"][in_a].astype(float)
     up, down = (np.exp(h @ x.T.astype(float) / 0.05) for x in (BAD, WORLD.labels))
