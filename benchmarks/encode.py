@@ -41,7 +41,8 @@ class Row:
     #: FLOPs of the matrix products of one run; 0 where they aren't known.
     flops: float = 0.0
     seconds: list[float] = field(default_factory=list)
-    difference: float = 0.0
+    #: None where a run returns nothing to compare.
+    difference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def main() -> None:
             found = row.run()
             row.seconds.append(time.perf_counter() - start)
             known = min(len(found), len(world.expected))
-            row.difference = max(row.difference, float(np.abs(found[:known] - world.expected[:known]).max()))
+            if known:
+                row.difference = max(row.difference or 0, float(np.abs(found[:known] - world.expected[:known]).max()))
     report(rows, rates, skipped, options.json, repeats)
 
 
@@ -139,7 +141,8 @@ def report(rows: list[Row], rates: list[float], skipped: list[str], path: Path, 
             "share_of_limit": share or None, "max_difference": row.difference, "seconds": row.seconds,
         })  # fmt: skip
         shown = f"{share:8.0%}" if share else f"{'':8}"
-        print(f"{row.name:44} {statistics.median(speed):10.1f} {ratio:7.2f} {shown} {row.difference:9.1e}")
+        off = f"{row.difference:9.1e}" if row.difference is not None else ""
+        print(f"{row.name:44} {statistics.median(speed):10.1f} {ratio:7.2f} {shown} {off}")
     for line in skipped:
         print(line)
     result = {"date": str(date.today()), "machine": machine, "repeats": repeats, "gemm_flops": rates,

@@ -39,7 +39,7 @@ def ours(world: Any, _: int) -> Iterator[Made]:
         with tempfile.TemporaryDirectory() as folder:
             for _ in encode_shard(plan, 0, Path(folder), encoder, Prompts({"": "the nice {}"}), "float16"):
                 pass
-        return world.expected
+        return ()
 
     yield "ours: words to Parquet (float16)", n, to_parquet, flops
 
