@@ -27,7 +27,9 @@ def verdict(comparison: Comparison) -> str:
     best, rest = comparison.lines[0], comparison.lines[1:]
     shown = [line.run.name for line in rest if line.average.auroc_difference.shown]
     open_ = [line.run.name for line in rest if not line.average.auroc_difference.shown]
-    text = f"{best.run.name} is best: AUROC {pct(best.average.auroc)}, FPR95 {pct(best.average.fpr95)} on average"
+    # Nobody is called best whom the pictures don't tell from another.
+    rank = "leads" if open_ else "is best"
+    text = f"{best.run.name} {rank}: AUROC {pct(best.average.auroc)}, FPR95 {pct(best.average.fpr95)} on average"
     if shown:
         text += f"; the difference in AUROC is shown against {_listed(shown)}"
     if open_:
