@@ -159,13 +159,14 @@ def _source(run: Run) -> dict[str, Any]:
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
+    """A table's entries as text, nested keys joined by dots."""
+    found: dict[str, str] = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flat.update(flat(item, f"{prefix}{key}."))
+            found.update(flat(item, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
-    return flat
+            found[f"{prefix}{key}"] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return found
 
 
 def _script_json(value: Any) -> Markup:
