@@ -17,10 +17,10 @@ from neglabel.pipeline.labels import read_lines
 from .make_kept import World, logits, own_groups, unit, write_kept
 from .make_report import make, read_csv
 
-WORLD = World(pictures={"animals": 120, "food": 60, "cars": 50})
+WORLD = World(pictures={"animals": 120, "food": 60, "cars": 50}, noise=0.65)
 #: Far words that answer to OOD pictures; the same with words that answer to ID pictures among them; their union.
 GOOD = np.concatenate([WORLD.words(20, "food", seed=1), WORLD.words(20, "cars", seed=2), WORLD.words(20, seed=3)])
-BAD = np.concatenate([GOOD[:10], WORLD.words(12, "animals", 2.0, seed=4), WORLD.words(38, seed=5)])
+BAD = np.concatenate([GOOD[:10], WORLD.words(12, "animals", 3.0, seed=4), WORLD.words(38, seed=5)])
 GOOD_WORDS = [f"good {i}" for i in range(60)]
 BAD_WORDS = GOOD_WORDS[:10] + [f"hurts {i}" for i in range(12)] + [f"bad {i}" for i in range(38)]
 OPTIONS: dict[str, Any] = {"compare": "corpus", "cases": 0, "bootstrap": 60}

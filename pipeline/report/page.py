@@ -159,6 +159,7 @@ def _source(run: Run) -> dict[str, Any]:
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A table's entries as text, nested keys joined by dots."""
     found: dict[str, str] = {}
     for key, item in value.items():
         if isinstance(item, dict):
