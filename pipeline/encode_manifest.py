@@ -15,7 +15,8 @@ from neglabel.pipeline.settings import EncodeSettings
 FORMAT = "neglabel-candidates"
 #: What must agree for a store to be continued.
 IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
-            "batch_size", "limit", "sample", "seed", "weights", "too_long", "path", "planner", "token_budget")  # fmt: skip
+            "batch_size", "limit", "sample", "seed", "weights", "too_long", "path", "planner",
+            "token_budget")  # fmt: skip
 #: What a store says that was made before there were these.
 BEFORE = {"sample": None, "seed": None, "weights": None, "too_long": "keep"}
 
