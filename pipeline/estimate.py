@@ -181,7 +181,8 @@ def _disk(counts: dict[str, Any], words: Sequence[Candidate], rejected: _Rejecte
     text = _bytes_a_row([(*word, False) for word in words], (*Candidate._fields, "truncated"))
     rows = [tuple(f.encode("utf-8", "backslashreplace").decode() for f in row) for row in rejected.kept]
     line = _bytes_a_row(rows, Rejection._fields)
-    return round(counts["candidates"] * (embedding + text) + sum(counts["rejected"].values()) * line)
+    size: float = counts["candidates"] * (embedding + text) + sum(counts["rejected"].values()) * line
+    return round(size)
 
 
 def _bytes_a_row(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> float:
