@@ -51,7 +51,7 @@ def estimate(
     model = model_config(settings.model)
     mixture = Mixture(specs, settings.dedupe, limit=settings.limit)
     draw = Draw(mixture, settings.sample or PROBED, settings.seed, settings.weights)
-    longer = _Longer(prompts, model.context_length)
+    longer = _Longer(prompts, model)
     rejected = _Rejected()
     # Of a sample only the words drawn are encoded, so only those are looked at, when it is known.
     each = None if settings.sample else longer.see
@@ -112,23 +112,28 @@ def _give_back() -> None:
 class _Longer:
     """Prompts that may exceed the context; ``prompts`` is None where they are too many to be kept."""
 
-    def __init__(self, prompts: Prompts, context_length: int) -> None:
+    def __init__(self, prompts: Prompts, model: ModelConfig) -> None:
         self._of = prompts.of
-        #: As the encoder has it: a token is at least a byte, and two places are for the start and the end.
-        self._room = context_length - 2
+        # A token of CLIP's is at least a byte, and two places are for the start and the end. Other tokenizers may put
+        # a space first, and their NFKC makes up to 18 characters of the 3 bytes of one.
+        clip = not model.config["text_cfg"].get("hf_tokenizer_name")
+        self._room, self._grows = (model.context_length - 2, 1) if clip else (model.context_length - 3, 6)
         self._template = max(len(t.encode()) - 2 for t in prompts.templates.values()) if prompts.templates else 0
         self.prompts: list[str] | None = []
 
     def see(self, word: Candidate) -> None:
         text = word.text
-        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-        if size + self._template <= self._room or self.prompts is None:
+        if self._size(text) + self._template * self._grows <= self._room or self.prompts is None:
             return
         prompt = self._of(text, word.pos, word.language)
-        if len(prompt.encode("utf-8", "surrogatepass")) > self._room:
+        if self._size(prompt) > self._room:
             self.prompts.append(prompt)
             if len(self.prompts) > MAX_LONGER:
                 self.prompts = None
+
+    def _size(self, text: str) -> int:
+        """Tokens that ``text`` can't exceed."""
+        return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) * self._grows
 
 
 class _Rejected:
@@ -181,7 +186,8 @@ def _disk(counts: dict[str, Any], words: Sequence[Candidate], rejected: _Rejecte
     text = _bytes_a_row([(*word, False) for word in words], (*Candidate._fields, "truncated"))
     rows = [tuple(f.encode("utf-8", "backslashreplace").decode() for f in row) for row in rejected.kept]
     line = _bytes_a_row(rows, Rejection._fields)
-    return int(round(counts["candidates"] * (embedding + text) + sum(counts["rejected"].values()) * line))
+    size: float = counts["candidates"] * (embedding + text) + sum(counts["rejected"].values()) * line
+    return round(size)
 
 
 def _bytes_a_row(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> float:

@@ -112,6 +112,10 @@ class TextEncoder:
         """(n,) whether the tokenizer had to cut a prompt to the model's context."""
         return self._tokens.encode(prompts)[1]
 
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        """Tokens of each prompt, start and end included, as if the context had no end."""
+        return self._tokens.lengths(prompts)
+
     def _ids(self, prompts: Sequence[str]) -> NDArray[np.int64]:
         """(n, context_length) padded token ids, those of open_clip's tokenizer."""
         return self._tokens.ids(prompts).astype(np.int64)

@@ -102,12 +102,12 @@ class Tokens:
 
     def _cut(self, prompts: Sequence[str], may_be: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the prompts marked in ``may_be`` are longer than the context, by tokenizing them without a limit."""
-        lengths = self._lengths([prompts[i] for i in np.flatnonzero(may_be)])
+        lengths = self.lengths([prompts[i] for i in np.flatnonzero(may_be)])
         cut = may_be.copy()
         cut[may_be] = np.array(lengths, np.int64) > self.context_length
         return cut
 
-    def _lengths(self, prompts: list[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
         """Places that prompts would take in a context without end, special tokens included."""
         inner = getattr(self.tokenizer, "tokenizer", None)
         if not prompts or (inner is None and not hasattr(self.tokenizer, "encode")):

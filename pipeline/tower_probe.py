@@ -77,7 +77,7 @@ def _measure(asked: Mapping[str, Any]) -> dict[str, Any]:
     # On a CPU larger batches are no faster, and their activations would be most of the memory.
     encoder = TextEncoder(model, tokenizer, asked["batch_size"] if device == "cuda" else min(asked["batch_size"], 64))
     return {
-        "tokens": [encoder._length(prompt) + 2 for prompt in asked["prompts"]],
+        "tokens": encoder.lengths(asked["prompts"]),
         "truncated": int(encoder.truncated(asked["longer"]).sum()),
         "device": device,
         "prompts_per_second": _speed(encoder, asked["prompts"], asked["timed"]),
@@ -98,7 +98,7 @@ def _untrained(asked: Mapping[str, Any]) -> tuple[Any, Any]:
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         model = _build(source, asked["precision"], resolve_device(asked["device"]))
-        return model.eval().requires_grad_(False), _tokenizer(source)
+        return model.eval().requires_grad_(False), _tokenizer(source, model)
 
 
 def _speed(encoder: Any, prompts: Sequence[str], timed: float) -> float | None:

@@ -176,8 +176,9 @@ def test_ctrl_c_ends_cleanly_and_resumably(tmp_path: Path, tiny_model: Path) -> 
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     process.stderr.readline()
-    while not list((tmp_path / "o").glob("shard-*")):
-        time.sleep(0.05)
+    manifest = tmp_path / "o" / "manifest.json"
+    while process.poll() is None and not (manifest.exists() and json.loads(manifest.read_text())["shards"]):
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
