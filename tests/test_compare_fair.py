@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from neglabel import UsageError
-from neglabel.pipeline.report.compare.fair import considered, fair, fair_where_known
+from neglabel.pipeline.report.compare.equal import considered
+from neglabel.pipeline.report.compare.fair import fair, fair_where_known
 from neglabel.pipeline.report.read import read_runs
 
 from .make_kept import World, write_kept

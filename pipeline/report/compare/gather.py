@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neglabel import NeglabelError
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.report.compare import activation, fair, hurting, makeup, overlap
+from neglabel.pipeline.report.compare import activation, equal, fair, hurting, makeup, overlap
 from neglabel.pipeline.report.compare.bootstrap import Difference, difference, draws
 from neglabel.pipeline.report.compare.kept import Kept, has_kept, read_kept
 from neglabel.pipeline.report.compare.published import Published, published_of
@@ -126,7 +126,7 @@ def gather(every: Sequence[Run], settings: ReportSettings, reporter: Reporter) -
         score, lines, tuple(map(makeup.makeup, runs)), tuple(overlap.overlaps(found)),
         tuple(_owns(kept, own, reporter)) if kept else (), tuple(studies),
         tuple(run.name for run in runs if kept and run.name not in studied), lacking,
-        tuple(run.name for run in every if run.random), fair.considered(runs[0]),
+        tuple(run.name for run in every if run.random), equal.considered(runs[0]),
     )  # fmt: skip
 
 

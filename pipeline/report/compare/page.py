@@ -60,7 +60,9 @@ def render(comparison: Comparison, settings: ReportSettings, names: Mapping[str,
     """The page. ``names``: by run, the part of its files' names."""
     lines = comparison.lines
     distances = figures.distances(lines)
-    return environment(_HERE).get_template("compare.html.j2").render(
+    templates = environment(_HERE)
+    templates.filters["small"] = _small
+    return templates.get_template("compare.html.j2").render(
         css=styles(_HERE / "compare.css"),
         settings=settings,
         convention=CONVENTIONS[settings.fpr],
@@ -127,6 +129,11 @@ def _kinds(makeups: Sequence[Makeup], key: str) -> list[tuple[str, list[float]]]
         rest = [sum(table.get(kind, 0.0) for kind in order[_KINDS:]) for table in tables]
         rows.append((f"{len(order) - _KINDS} others", rest))
     return rows
+
+
+def _small(share: float) -> str:
+    """Two digits that count: one word of ten thousand takes little."""
+    return f"{share:.1f}" if share >= 10 else f"{share:.2g}" if share >= 0.001 else "<0.001"
 
 
 def _listed(names: Sequence[str]) -> str:
