@@ -30,6 +30,10 @@ class BpeWords(dict[str, int]):
         tokenizer: one for which :meth:`suits` says so.
     """
 
+    _lengths: Ids
+    _starts: Ids
+    _tokens: Ids
+
     @staticmethod
     def suits(tokenizer: Any) -> bool:
         """Whether ``tokenizer`` is a ``SimpleTokenizer`` without options that need more than its words."""
@@ -75,7 +79,7 @@ class BpeWords(dict[str, int]):
         # From a token's place in that row to its place in ``ids``, behind what all prompts begin with.
         target = place + np.repeat(rows * context_length + len(begin) - (ends - lengths), lengths)
         lengths = lengths + len(begin) + 1
-        truncated = lengths > context_length
+        truncated: NDArray[np.bool_] = lengths > context_length
         if truncated.any():
             fits = target < np.repeat((rows + 1) * context_length, lengths - len(begin) - 1)
             target, tokens = target[fits], tokens[fits]
@@ -92,7 +96,7 @@ class BpeWords(dict[str, int]):
     def _numbers(self, words: list[str]) -> NDArray[np.int32]:
         """Numbers of words, with the ids of new ones filled in."""
         ids: list[int] = []
-        ends: list[int] = []
+        ends = [0]
         self._new.clear()
         try:
             numbers = np.fromiter(map(self.__getitem__, words), np.int32, len(words))
@@ -102,12 +106,12 @@ class BpeWords(dict[str, int]):
         except BaseException:  # Ctrl+C, no memory: no number without its ids
             self._forget()
             raise
-        if not ends:
+        if not self._new:
             return numbers
-        lengths = np.diff(np.array(ends, np.int32), prepend=np.int32(0))
-        first = len(self) - len(ends)
-        self._lengths = _put(self._lengths, first, lengths)
-        self._starts = _put(self._starts, first, self._used + np.array(ends, np.int32) - lengths)
+        places = np.array(ends, np.int32)
+        first = len(self) - len(self._new)
+        self._lengths = _put(self._lengths, first, places[1:] - places[:-1])
+        self._starts = _put(self._starts, first, places[:-1] + np.int32(self._used))
         self._tokens = _put(self._tokens, self._used, np.array(ids, np.int32))
         self._used += len(ids)
         self._characters += sum(map(len, self._new))
@@ -130,9 +134,12 @@ class BpeWords(dict[str, int]):
     def _forget(self) -> None:
         self.clear()
         self.update({_BREAK: 0, _NOTHING: 1})
-        self._lengths, self._starts, self._tokens = (np.zeros(1024, np.int32) for _ in range(3))
+        self._lengths = np.zeros(1024, np.int32)
+        self._starts = np.zeros(1024, np.int32)
+        self._tokens = np.zeros(1024, np.int32)
         self._new: list[str] = []  # words with a number whose ids are still to be found
-        self._used = self._characters = 0
+        self._used: int = 0
+        self._characters: int = 0
 
 
 def _put(array: Ids, at: int, values: Ids) -> Ids:

@@ -102,8 +102,8 @@ class Tokens:
 
     def _cut(self, prompts: Sequence[str], may_be: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the prompts marked in ``may_be`` are longer than the context, by tokenizing them without a limit."""
-        lengths = self.lengths([prompts[i] for i in np.flatnonzero(may_be)])
-        cut = may_be.copy()
+        lengths = self.lengths([prompts[int(i)] for i in np.flatnonzero(may_be)])
+        cut: NDArray[np.bool_] = may_be.copy()
         cut[may_be] = np.array(lengths, np.int64) > self.context_length
         return cut
 
