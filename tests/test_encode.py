@@ -161,12 +161,8 @@ def test_ten_kills_leave_the_tables_of_an_undisturbed_run(tmp_path: Path, tiny_m
 
     calm = tmp_path / "calm"
     process = start(calm)
-    assert process.stderr is not None
-    process.stderr.readline()  # what it is about to do: the work begins
-    begun = time.monotonic()
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    work = time.monotonic() - begun
 
     dice = random.Random(20261124)
     killed, at, attempt = 0, [], 0
@@ -175,7 +171,11 @@ def test_ten_kills_leave_the_tables_of_an_undisturbed_run(tmp_path: Path, tiny_m
         process = start(shaken)
         assert process.stderr is not None
         process.stderr.readline()
-        time.sleep(dice.uniform(0, work / 2))
+        # A random moment of the work, not of the clock: so many shards further, and somewhat into the next.
+        aim = min(len(list(shaken.glob("shard-*"))) + dice.randrange(4), 19)
+        while process.poll() is None and len(list(shaken.glob("shard-*"))) < aim:
+            time.sleep(0.001)
+        time.sleep(dice.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if process.returncode == -signal.SIGKILL:
