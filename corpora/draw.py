@@ -93,6 +93,17 @@ def shares(n: int, weights: Sequence[float]) -> list[int]:
     return whole
 
 
+def silent(words: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A sentence for each corpus of :func:`records` that gave nothing, which a mistyped option may mean."""
+    for record in words:
+        if not record["new"]:
+            rejected = sum(record["rejected"].values())
+            yield (
+                f"{record['corpus']} gives no new word ({record['met']:,} met, {rejected:,} rejected, "
+                f"{record['duplicate']:,} duplicates); leave it out, or look at its options"
+            )
+
+
 def records(mixture: Mixture, draw: Draw | None = None) -> list[dict[str, Any]]:
     """The tallies, one a corpus, with its name and how many words its weight asks for (None without weights)."""
     asked: Sequence[int | None] = (draw.asked if draw else None) or [None] * len(mixture.specs)

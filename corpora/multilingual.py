@@ -22,7 +22,7 @@ from neglabel.corpora.nltk_lookup import find, unreadable
 from neglabel.corpora.spec import Letters, Names
 from neglabel.corpora.spec import Options as _Options
 
-LICENCE = "each language's own (wordnet, CC BY, CC BY-SA, CeCILL-C, …); the manifest names it"
+LICENCE = "each language's own (wordnet, CC BY, CC BY-SA, CeCILL-C, …); `languages` names it"
 SOURCE = "Open Multilingual Wordnet, https://omwn.org"
 TYPICAL_SIZE = "5,000 to 150,000 words a language, some 30 languages"
 HOW_TO_GET = (

@@ -41,10 +41,12 @@ def parse(spec: Spec, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if Path(spec).exists():
         return "file", {"path": spec}
     path, colon, tail = spec.rpartition(":")
-    if colon and "=" in tail:
-        return "file", {"path": path, **_options(spec, tail)}
+    # An option `path` would be another file: then the head is meant to be a corpus.
+    if colon and "=" in tail and Path(path).exists() and "path" not in (options := _options(spec, tail)):
+        return "file", {"path": path, **options}
     corpora = ", ".join(name for name in known if name != "file")
-    raise UsageError(f"no corpus or file `{spec}`; corpora: {corpora}; or the path of a file of words")
+    missing = path if colon and "=" in tail else spec
+    raise UsageError(f"no corpus or file `{missing}`; corpora: {corpora}; or the path of a file of words")
 
 
 def _options(spec: str, tail: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 
 #: Categories that no word holds: control and private-use characters, surrogates (bytes that were no UTF-8),
-#: code points that Unicode leaves unassigned. Format characters (joiners) stay: Persian and emoji need them.
+#: code points that Unicode leaves unassigned.
 _FORBIDDEN = {"Cc": "control-character", "Cs": "invalid-utf8", "Co": "control-character", "Cn": "control-character"}
 #: Characters; no word is longer, and no model's context either.
 MAX_TEXT = 10_000
@@ -33,7 +33,11 @@ def normalise(text: str) -> str:
 
 
 def defect(text: str) -> str | None:
-    """Why ``text`` can't be a candidate: ``empty``, ``too-long``, ``invalid-utf8``, ``control-character``; or None."""
+    """Why ``text`` can't be a candidate, or None.
+
+    ``empty``, ``too-long``, ``invalid-utf8``, ``control-character``, or ``format-character``: one that can't be seen
+    and would change the tokens. Joiners stay: Persian and emoji need them.
+    """
     if len(text) > MAX_TEXT:
         return "too-long"
     # No letter or digit is normalised to nothing.
@@ -41,4 +45,7 @@ def defect(text: str) -> str | None:
         return "empty"
     if text.isprintable():
         return None
-    return next((_FORBIDDEN[c] for c in map(unicodedata.category, text) if c in _FORBIDDEN), None)
+    for character in text:
+        if reason := _FORBIDDEN.get(unicodedata.category(character)):
+            return reason
+    return "format-character" if any(ord(character) in _INVISIBLE for character in text) else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neglabel import UsageError
 from neglabel.corpora import Candidate, check_corpus, provenance, rows_expected
-from neglabel.corpora.draw import Draw, records
+from neglabel.corpora.draw import Draw, records, silent
 from neglabel.corpora.mixture import Mixture
 from neglabel.pipeline.encode_manifest import FORMAT, open_manifest, save
 from neglabel.pipeline.estimate import estimate
@@ -102,6 +102,8 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     work = _work(settings, chain([first], plans), mixture, draw, manifest, encoder, prompts, reporter)
     for rows in reporter.track(work, "encode", expected, "words", kept):
         encoded += len(rows)
+    for sentence in silent(manifest["words"]):
+        reporter.warn(sentence)
     seconds = time.monotonic() - start
     return {
         "out": str(settings.out),

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from neglabel.corpora import Candidate, Rejection, Spec, rows_expected
-from neglabel.corpora.draw import Draw, records
+from neglabel.corpora.draw import Draw, records, silent
 from neglabel.corpora.mixture import Mixture
 from neglabel.corpora.sample import Sample
 from neglabel.pipeline.model_config import ModelConfig, model_config
@@ -76,6 +76,8 @@ def estimate(
     _give_back()
     word_seconds = time.monotonic() - start
     counts = _counts(mixture)
+    for sentence in silent(records(mixture)):
+        reporter.warn(sentence)
     reporter.say(f"encode --dry-run: measuring {settings.model} on {len(probed):,} prompts, with random weights")
     sampled = [prompts.of(word.text, word.pos, word.language) for word in probed]
     asked = longer.prompts or []

@@ -66,10 +66,10 @@ def _weights(value: Any) -> Any:
     try:
         numbers = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
-        raise ValueError(f"is a number a corpus, as in 3+1+1, got {value!r}") from None
+        raise ValueError(f"takes a number for each corpus, as in 3+1+1, not {value!r}") from None
     for number in numbers:
         if not 0 < number < float("inf"):
-            raise ValueError(f"is a positive number a corpus, got {number:g}")
+            raise ValueError(f"takes a positive number for each corpus, not {number:g}")
     return numbers
 
 

@@ -74,7 +74,7 @@ class EncodeSettings(_Model):
             raise ValueError("--weights needs --sample, the size of the mixture")
         if self.weights and len(self.weights) != (len(self.corpus) or 1):
             raise ValueError(
-                f"--weights has {len(self.weights)} numbers for {len(self.corpus) or 1} of corpora; give one a corpus"
+                f"--weights gives {len(self.weights)} numbers for {len(self.corpus) or 1} corpora; give one for each"
             )
         return self
 

@@ -168,10 +168,10 @@ def test_the_example_file_is_valid() -> None:
 
 
 def test_ctrl_c_ends_cleanly_and_resumably(tmp_path: Path, tiny_model: Path) -> None:
-    (tmp_path / "w.txt").write_text("\n".join(f"word {i}" for i in range(3_000)))
+    (tmp_path / "w.txt").write_text("\n".join(f"word {i}" for i in range(20_000)))
     command = [
         *COMMAND, "encode", str(tmp_path / "w.txt"), "--out", str(tmp_path / "o"), "--model", str(tiny_model),
-        "--shard-rows", "100", "--batch-size", "2", "--device", "cpu",
+        "--shard-rows", "100", "--device", "cpu",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -186,10 +186,10 @@ def test_ctrl_c_ends_cleanly_and_resumably(tmp_path: Path, tiny_model: Path) -> 
     assert "goes on from there" in errors
     assert not list((tmp_path / "o").glob(".*.part"))
     done = json.loads((tmp_path / "o" / "manifest.json").read_text())
-    assert 0 < len(done["shards"]) < 30
+    assert 0 < len(done["shards"]) < 200
     assert not done["complete"]
     assert subprocess.run([*command, "--quiet"], capture_output=True).returncode == 0
-    assert json.loads((tmp_path / "o" / "manifest.json").read_text())["counts"]["candidates"] == 3_000
+    assert json.loads((tmp_path / "o" / "manifest.json").read_text())["counts"]["candidates"] == 20_000
 
 
 def test_help_names_every_option_and_version_is_the_packages() -> None:

@@ -252,3 +252,19 @@ def test_no_format_raises_anything_else(name: str, data: bytes, start: bytes) ->
         except NeglabelError as error:
             said = str(error)
     assert "\n" not in said
+
+
+def test_invisible_characters_are_rejected_and_joiners_are_not(tmp_path: Path) -> None:
+    words = ["ca\u200bt", "\u202etac", "soft\u00adhyphen", "می\u200cخواهم", "👩\u200d🔬", "fine"]
+    (tmp_path / "w.txt").write_text("\n".join(words), encoding="utf-8")
+    rejected: list[Rejection] = []
+    kept = [word.text for word in open_corpus(str(tmp_path / "w.txt"), rejected.append)]
+    assert kept == words[3:]
+    assert [(r.reason, r.key) for r in rejected] == [("format-character", str(row)) for row in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("spec", ["wikpedia:path={0}", "wikpedia:language=fr", "foo:path={0},bar=2"])
+def test_a_misspelt_corpus_is_no_file(tmp_path: Path, spec: str) -> None:
+    (tmp_path / "w.txt").write_text("word\n")
+    with pytest.raises(UsageError, match="no corpus or file"):
+        check_corpus(spec.format(tmp_path / "w.txt"))

@@ -132,9 +132,9 @@ def test_a_sample_larger_than_the_corpora_is_all_of_them(tmp_path: Path, corpora
     [
         ({"sample": 5, "limit": 5}, "exclude each other"),
         ({"weights": [1, 1, 1]}, "needs --sample"),
-        ({"sample": 5, "weights": [1, 1]}, "has 2 numbers for 3"),
+        ({"sample": 5, "weights": [1, 1]}, "gives 2 numbers for 3"),
         ({"sample": 5, "weights": "1+0+1"}, "positive number"),
-        ({"sample": 5, "weights": ["1", "x"]}, "number a corpus"),
+        ({"sample": 5, "weights": ["1", "x"]}, "number for each corpus"),
         ({"sample": 0}, "greater than or equal to 1"),
         ({"sample": 5, "seed": -1}, "--seed"),
     ],

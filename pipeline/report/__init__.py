@@ -33,7 +33,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     """
     out = settings.out
     runs = read_runs(settings.scores)
-    files.claim_folder(out, "neglabel-report")
+    files.claim_folder(out, "neglabel-report", create=False)
     reporter.say(f"report: {len(runs)} run{'s' * (len(runs) != 1)}, FPR95 {settings.fpr}")
     compared = compare_sources(runs, settings, reporter) if settings.compare else None
     rows = [row for run in runs for row in measure.metric_rows(run, settings.fpr)]
@@ -60,6 +60,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         "against_random": [asdict(item) | {"verdict": item.verdict} for item in against],
         "compare": compared.summary if compared else None,
     }
+    files.claim_folder(out, "neglabel-report")
     # The manifest first: it makes the folder ours, so that an interrupted report can be made again.
     files.write_json(out / "manifest.json", manifest)
     files.write_text(out / "settings.toml", config.dump(settings))
