@@ -173,7 +173,11 @@ def test_ctrl_c_ends_cleanly_and_resumably(tmp_path: Path, tiny_model: Path) -> 
         *COMMAND, "encode", str(tmp_path / "w.txt"), "--out", str(tmp_path / "o"), "--model", str(tiny_model),
         "--shard-rows", "100", "--device", "cpu",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A test run in the background of a shell may ignore SIGINT, and so would its children.
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stderr is not None
     process.stderr.readline()
     manifest = tmp_path / "o" / "manifest.json"
