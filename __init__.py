@@ -36,7 +36,7 @@ _PUBLIC = {
     "select": "neglabel.pipeline.mine",
     "EncodeSettings": "neglabel.pipeline.settings",
     "MineSettings": "neglabel.pipeline.settings",
-    "ScoreSettings": "neglabel.pipeline.settings",
+    "ScoreSettings": "neglabel.pipeline.score_settings",
     "ReportSettings": "neglabel.pipeline.settings",
 }
 

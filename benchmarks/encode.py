@@ -63,7 +63,7 @@ def gemm_rate() -> float:
     x, weight, bias = torch.randn(512, 512), torch.randn(2048, 512), torch.randn(2048)
     out, best = torch.empty(512, 2048), 0.0
     with torch.inference_mode():
-        products = [Product(weight, bias, packed) for packed in {False, can_pack([weight])}]
+        products = [Product(weight, bias, packed) for packed in {False, can_pack([weight] * 32)}]
         for product in products * 10:
             one_dnn = product.packed is not None
             start = time.perf_counter()

@@ -72,7 +72,7 @@ class CausalLayer:
             x.add_(self.proj.into(hidden, x.new_empty(x.shape)) * self.scale_2)
 
     def _each_head(self, ln: Any, rows: Tensor) -> Tensor:
-        return ln(rows.unflatten(1, (self.heads, -1))).flatten(1)  # type: ignore[no-any-return]
+        return ln(rows.unflatten(1, (self.heads, -1))).flatten(1)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _some(owner: Any, name: str) -> Any:

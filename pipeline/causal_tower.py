@@ -127,7 +127,8 @@ class CausalTower:
             x = parts.token_embedding(token.clamp(max=parts.cls_token - 1)).to(self.dtype)
             x = torch.where(is_cls[:, None], parts.cls.to(self.dtype), x)
             place = depth.masked_fill(is_cls, len(parts.positional_embedding) - 1)
-        return x + parts.positional_embedding.to(self.dtype)[place]
+        placed: Tensor = x + parts.positional_embedding.to(self.dtype)[place]
+        return placed
 
     def _project(self, x: Tensor) -> Tensor:
         projection = self.parts.projection

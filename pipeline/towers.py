@@ -125,6 +125,7 @@ def _masked(tower: Any, tokenizer: Any) -> int:
     side = getattr(getattr(tokenizer, "tokenizer", None), "padding_side", "right")
     _require(side == "right", "its tokenizer pads on the left")
     _untouched([tower])
+    assert pad is not None
     return int(pad)
 
 

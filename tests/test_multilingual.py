@@ -83,7 +83,7 @@ def test_real_lemmas_against_a_direct_count(
     words, rejected = read(f"language={language},pos=n+a+v+r")
     assert len(words) + len(rejected) == len(direct)
     assert Counter(w.pos for w in words) <= Counter(pos for _, pos in direct)
-    assert {r.reason for r in rejected} <= {"control-character"}
+    assert {r.reason for r in rejected} <= {"control-character", "format-character"}
     assert {(w.language, w.source) for w in words} == {(language, f"omw-2.0/{code}")}
     assert {(w.text.lower(), w.pos) for w in words} <= direct
     assert any(" " in w.text for w in words)

@@ -65,7 +65,11 @@ def test_ctrl_c_leaves_no_half_written_file(gallery: Path, tiny_model: Path) -> 
         "from neglabel.pipeline.score_settings import ScoreSettings; "
         "score(config.make(ScoreSettings, {}, Path(sys.argv[1])), Reporter())"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(gallery / "again.toml")], stderr=subprocess.DEVNULL) as run_:
+    # A test run in the background of a shell may ignore SIGINT, and so would its children.
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(gallery / "again.toml")], stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as run_:  # fmt: skip
         while not list((gallery / "out").glob(".scores-cars*")) and run_.poll() is None:
             time.sleep(0.01)
         run_.send_signal(signal.SIGINT)

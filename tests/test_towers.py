@@ -34,6 +34,12 @@ def reference(model: Any, tokenizer: Any, texts: list[str]) -> np.ndarray:
     return torch.nn.functional.normalize(features, dim=-1).numpy()
 
 
+@pytest.fixture(autouse=True)
+def small_towers_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As large ones are."""
+    monkeypatch.setattr("neglabel.pipeline.products.PACK_FROM", 0)
+
+
 @pytest.mark.parametrize("kind", ZOO)
 def test_every_kind_gives_open_clips_embeddings(kind: str) -> None:
     model, tokenizer = build(kind)

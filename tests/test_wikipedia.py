@@ -206,7 +206,7 @@ def test_no_real_title_is_lost(shared_data: Path, file: str, rows: int, language
     strict = ",disambiguation=strip,lists=drop,numbers=drop,dates=drop,max_words=6"
     words, rejected = read(path, strict)
     assert len(words) + len(rejected) == rows
-    assert {r.reason for r in rejected} == {"list", "number", "date", "too-long"}
+    assert {r.reason for r in rejected} - {"format-character"} == {"list", "number", "date", "too-long"}
 
 
 @pytest.mark.parametrize("name", ["t.txt", "t.gz", "page.sql", "page.sql.gz"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neglabel.corpora.wordnet import reader
+from neglabel.corpora.wordnet_data import reader
 from neglabel.pipeline.report.read import Run
 
 _LETTERS = {"noun": "n", "adjective": "a", "verb": "v", "adverb": "r"}
