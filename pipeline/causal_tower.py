@@ -149,4 +149,6 @@ class CausalTower:
         return held[:rows]
 
     def _put(self, array: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        tensor = torch.from_numpy(array)
+        # From pinned memory the copy waits for no batch before it.
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor

@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neglabel import UsageError
 from neglabel.corpora import Candidate, check_corpus, provenance, rows_expected
 from neglabel.corpora.draw import Draw, records, silent
 from neglabel.corpora.mixture import Mixture
-from neglabel.pipeline.encode_manifest import FORMAT, open_manifest, save
+from neglabel.pipeline.clock import Clock
+from neglabel.pipeline.encode_manifest import FORMAT, finish, open_manifest, save
 from neglabel.pipeline.estimate import estimate
 from neglabel.pipeline.files import claim_folder
 from neglabel.pipeline.places import corpus_in
@@ -25,6 +25,7 @@ from neglabel.pipeline.settings import EncodeSettings
 
 if TYPE_CHECKING:
     # At run time torch is imported only where something is encoded: a dry run stays small.
+    from neglabel.pipeline.models import LoadedModel
     from neglabel.pipeline.shards import ShardRecord
     from neglabel.pipeline.text_encoder import TextEncoder
 
@@ -37,7 +38,8 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
 
     Returns:
         the summary: ``out, counts, words`` (a tally a corpus), ``shards, encoded`` (rows of this run), ``seconds,
-        rows_per_second``; with ``dry_run`` that of :func:`neglabel.pipeline.estimate.estimate`.
+        rows_per_second, time`` (busy seconds by step: the steps run at once); with ``dry_run`` that of
+        :func:`neglabel.pipeline.estimate.estimate`.
 
     Raises:
         UsageError: unknown corpus or model, a prompt without ``{}``, a folder with something else or other settings.
@@ -49,23 +51,26 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     prompts = Prompts({**preset.prompts, **settings.prompt})
     for spec in specs:
         check_corpus(spec)
+    clock = Clock()
     if settings.dry_run or settings.out is None:
         return estimate(settings, specs, prompts, reporter)
 
-    from neglabel.pipeline.models import load_model
+    from neglabel.pipeline.encode_workers import check_devices
+    from neglabel.pipeline.models import load_model, resolve_device
     from neglabel.pipeline.text_encoder import TextEncoder
 
     claim_folder(settings.out, FORMAT, create=False)
+    check_devices(resolve_device(settings.device).type, settings.devices)
     loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
     encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
     unfit = _too_long(encoder, prompts) if settings.too_long == "drop" else None
     mixture = Mixture(specs, settings.dedupe, unfit, settings.limit)
     draw = Draw(mixture, settings.sample, settings.seed, settings.weights) if settings.sample else None
-    plans = plan_shards(
+    plans = clock.each("read", plan_shards(
         mixture, settings.shard_rows, draw,
         lambda steps: reporter.track(steps, "words", rows_expected(specs), size=int),
-    )  # fmt: skip
+    ))  # fmt: skip
     first = next(plans)
     for sentence in draw.warnings() if draw else ():
         reporter.warn(sentence)
@@ -97,11 +102,11 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         f"encode: {settings.model} on {loaded.device}, {settings.precision}, stored as {settings.storage}; "
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
-    kept = sum(record["rows"] for record in manifest["shards"])
-    encoded = 0
-    work = _work(settings, chain([first], plans), mixture, draw, manifest, encoder, prompts, reporter)
-    for rows in reporter.track(work, "encode", expected, "words", kept):
-        encoded += len(rows)
+    kept, encoded = sum(record["rows"] for record in manifest["shards"]), 0
+    work = _work(settings, chain([first], plans), manifest, loaded, encoder, prompts, clock, reporter)
+    for rows in reporter.track(work, "encode", expected, "words", kept, size=int):
+        encoded += rows
+    finish(settings.out, manifest, records(mixture, draw))
     for sentence in silent(manifest["words"]):
         reporter.warn(sentence)
     seconds = time.monotonic() - start
@@ -113,6 +118,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         "encoded": encoded,
         "seconds": round(seconds, 3),
         "rows_per_second": round(encoded / seconds, 1),
+        "time": {step: round(busy, 3) for step, busy in {**clock.seconds, "wall": seconds}.items()},
         "warnings": reporter.warnings,
     }
 
@@ -126,41 +132,30 @@ def _too_long(encoder: TextEncoder, prompts: Prompts) -> Callable[[Candidate], s
 
 
 def _work(
-    settings: EncodeSettings,
-    plans: Iterable[ShardPlan],
-    mixture: Mixture,
-    draw: Draw | None,
-    manifest: dict[str, Any],
-    encoder: TextEncoder,
-    prompts: Prompts,
-    reporter: Reporter,
-) -> Iterator[range]:
-    """Go through the plans; keep what is finished, encode the rest, and record each shard as it is done."""
-    from neglabel.pipeline.shards import encode_shard, flaw
+    settings: EncodeSettings, plans: Iterable[ShardPlan], manifest: dict[str, Any], loaded: LoadedModel,
+    encoder: TextEncoder, prompts: Prompts, clock: Clock, reporter: Reporter,
+) -> Iterator[int]:  # fmt: skip
+    """Encodes the shards that are to do, here or in processes, and records each as it is done; yields rows."""
+    from neglabel.pipeline.encode_work import encode_here, to_do
+    from neglabel.pipeline.encode_workers import Recipe, encode_in_processes, places
 
     assert settings.out is not None
-    done: list[ShardRecord] = manifest["shards"]
-    number = -1
-    for number, plan in enumerate(plans):
-        if number < len(done):
-            if done[number]["words_sha256"] != plan.digest():
-                raise UsageError(
-                    f"--out {settings.out}: the corpus gives other words for shard {number} than when it was encoded; "
-                    "name a new folder"
-                )
-            problem = flaw(done[number], settings.out)
-            if problem is None:
-                continue
-            reporter.warn(f"{settings.out}: {problem}; encoding that shard again")
-        for step in encode_shard(plan, number, settings.out, encoder, prompts, settings.storage):
-            if isinstance(step, int):
-                yield range(step)
-            else:
-                done[number : number + 1] = [step]
-        save(settings.out, manifest)
-    if number + 1 < len(done):
-        raise UsageError(f"--out {settings.out}: the corpus has fewer words than when encoded; name a new folder")
-    words = records(mixture, draw)
-    if not manifest.get("complete") or manifest.get("words") != words:
-        manifest.update(words=words, complete=True)
-        save(settings.out, manifest)
+    folder, start, before = settings.out, time.monotonic(), dict(manifest.get("time", {}))
+
+    def record(number: int, shard: ShardRecord) -> None:
+        manifest["shards"][number : number + 1] = [shard]
+        spent = {**clock.seconds, "wall": time.monotonic() - start}
+        manifest["time"] = {step: round(before.get(step, 0) + more, 3) for step, more in spent.items()}
+        save(folder, manifest)
+
+    shards = to_do(plans, manifest["shards"], folder, reporter)
+    devices, workers, shards = places(loaded.device.type, settings.devices, settings.workers, shards)
+    if not workers:
+        yield from encode_here(shards, folder, encoder, prompts, settings.storage, record, clock)
+        return
+    known = loaded.identity
+    recipe = Recipe(
+        settings.model, known["pretrained"], known["quick_gelu"], known["checkpoint_sha256"], loaded.precision,
+        settings.batch_size, tuple(prompts.templates.items()), settings.storage, folder,
+    )  # fmt: skip
+    yield from encode_in_processes(shards, recipe, devices, workers, record, clock)

@@ -63,3 +63,10 @@ def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def save(folder: Path, manifest: dict[str, Any]) -> None:
     manifest["counts"] = merge_counts([record["counts"] for record in manifest["shards"]])
     write_json(folder / "manifest.json", manifest)
+
+
+def finish(folder: Path, manifest: dict[str, Any], words: list[dict[str, Any]]) -> None:
+    """The corpora are exhausted: their tallies, and that the store is complete."""
+    if not manifest.get("complete") or manifest.get("words") != words:
+        manifest.update(words=words, complete=True)
+        save(folder, manifest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from neglabel.pipeline.clock import shares
+
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """The lines of a summary of :func:`neglabel.pipeline.encode.encode`."""
@@ -20,6 +22,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             f"{counts['truncated']:,} truncated; rejected: {rejected}; "
             f"{summary['encoded']:,} encoded in {summary['seconds']:.1f} s"
         )
+    if summary["out"] is not None and summary["encoded"]:
+        yield f"  at once, of the time: {shares(summary['time'])}"
     for words in summary["words"]:
         yield from _corpus(words, many=len(summary["words"]) > 1 or summary["out"] is None)
     if summary["out"] is None:

@@ -51,6 +51,11 @@ class EncodeSettings(_Model):
     storage: Literal["float16", "float32"] = Field("float16", description="of the stored embedding: float16, float32")
     shard_rows: int = Field(65_536, ge=1, description="candidates a shard")
     batch_size: int = Field(256, ge=1, description="prompts a forward pass, if a text tower needs padding")
+    devices: int = Field(1, ge=1, description="with CUDA: so many GPUs, a process or more on each")
+    workers: int | None = Field(
+        None, ge=0, le=64, description="processes a device, each with its copy of the model; 0: this one only; "
+        "default: 0 on a CPU, 4 a GPU for many words"
+    )
     limit: int | None = Field(None, ge=1, description="stop after so many candidates")
     sample: int | None = Field(None, ge=1, description="draw so many at random from all, whatever their order")
     seed: int = Field(0, ge=0, lt=2**63, description="of the sample")

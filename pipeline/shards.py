@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +14,12 @@ from typing_extensions import NotRequired, TypedDict
 
 from neglabel import NeglabelError
 from neglabel.corpora.candidate import Candidate, Rejection
+from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.files import sha256
 from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.store import embedding_array, open_parquet, write_table
-from neglabel.pipeline.text_encoder import TextEncoder
+from neglabel.pipeline.text_encoder import TextEncoder, Tokenised
 
 
 class ShardRecord(TypedDict):
@@ -52,42 +53,82 @@ def records_of(manifest: Mapping[str, Any], path: Path) -> list[ShardRecord]:
     return records
 
 
-def encode_shard(
-    plan: ShardPlan, number: int, folder: Path, encoder: TextEncoder, prompts: Prompts, storage: str
-) -> Iterator[int | ShardRecord]:
-    """Encode and write one shard; depends on ``plan`` alone, so it can be done again, anywhere.
+class Prepared(NamedTuple):
+    """A shard with its prompts tokenised; None where it has no words."""
 
-    Yields:
-        the rows of each batch as it is encoded, and last the shard's record.
+    number: int
+    plan: ShardPlan
+    tokenised: Tokenised | None
+
+
+class Computed(NamedTuple):
+    """A shard with its embeddings (n, D) in the stored dtype; ``token_budget`` is the smallest that was needed."""
+
+    shard: Prepared
+    embedding: NDArray[Any] | None
+    token_budget: int
+
+
+def encode_shard(
+    number: int, plan: ShardPlan, folder: Path, encoder: TextEncoder, prompts: Prompts, storage: str, clock: Clock
+) -> ShardRecord:
+    """Encode and write one shard; depends on ``plan`` alone, so it can be done again, anywhere."""
+    for step in compute(prepare(number, plan, encoder, prompts, clock), encoder, storage, clock):
+        if isinstance(step, Computed):
+            return write(step, folder, clock)
+    raise AssertionError("a shard ends with its embeddings")
+
+
+def prepare(number: int, plan: ShardPlan, encoder: TextEncoder, prompts: Prompts, clock: Clock) -> Prepared:
+    """The first step: prompts and their tokens."""
+    with clock.busy("tokenise"):
+        texts = [prompts.of(word.text, word.pos, word.language) for word in plan.words]
+        return Prepared(number, plan, encoder.tokenise(texts) if texts else None)
+
+
+def compute(shard: Prepared, encoder: TextEncoder, storage: str, clock: Clock) -> Iterator[int | Computed]:
+    """The second step: yields the rows of each batch as it is encoded, and last the whole.
+
+    Raises:
+        NeglabelError: the model gives NaN, naming the word.
     """
+    words, embedding = shard.plan.words, None
+    if shard.tokenised is None:
+        yield Computed(shard, None, 0)
+        return
+    for rows, block in clock.each("compute", encoder.batches(shard.tokenised)):
+        if not np.isfinite(block).all():
+            row = int(rows[np.flatnonzero(~np.isfinite(block).all(axis=1))[0]])
+            raise NeglabelError(
+                f"the model gives NaN for {words[row].text!r}; use --precision fp32 or another checkpoint"
+            )
+        if embedding is None:
+            embedding = np.empty((len(words), block.shape[1]), storage)
+        embedding[rows] = block
+        yield len(rows)
+    yield Computed(shard, embedding, encoder.budget_used)
+
+
+def write(computed: Computed, folder: Path, clock: Clock) -> ShardRecord:
+    """The last step: the shard's files and the record that proves it is finished."""
+    (number, plan, tokenised), embedding, budget = computed
     record = ShardRecord(
-        file="", rows=len(plan.words), sha256="", words_sha256=plan.digest(),
+        file="", rows=len(plan.words), sha256="", words_sha256="",
         rejected_file="", rejected_rows=len(plan.rejected), rejected_sha256="", counts=plan.counts(),
     )  # fmt: skip
-    if plan.words:
-        texts = [prompts.of(word.text, word.pos, word.language) for word in plan.words]
-        embeddings: NDArray[Any] | None = None
-        for rows, block in encoder.batches(texts):
-            if not np.isfinite(block).all():
-                row = int(rows[np.flatnonzero(~np.isfinite(block).all(axis=1))[0]])
-                raise NeglabelError(
-                    f"the model gives NaN for {plan.words[row].text!r}; use --precision fp32 or another checkpoint"
-                )
-            if embeddings is None:
-                embeddings = np.empty((len(texts), block.shape[1]), storage)
-            embeddings[rows] = block
-            yield len(rows)
-        record["token_budget"] = encoder.budget_used
-        truncated = encoder.truncated(texts)
-        record["counts"]["truncated"] = int(truncated.sum())
-        record["file"] = f"shard-{number:05d}.parquet"
-        write_table(folder / record["file"], _candidates(plan.words, truncated, embeddings))
-        record["sha256"] = sha256(folder / record["file"])
-    if plan.rejected:
-        record["rejected_file"] = f"rejected-{number:05d}.parquet"
-        write_table(folder / record["rejected_file"], _rejections(plan.rejected))
-        record["rejected_sha256"] = sha256(folder / record["rejected_file"])
-    yield record
+    with clock.busy("write"):
+        record["words_sha256"] = plan.digest()
+        if tokenised is not None:
+            record["token_budget"] = budget
+            record["counts"]["truncated"] = int(tokenised.truncated.sum())
+            record["file"] = f"shard-{number:05d}.parquet"
+            write_table(folder / record["file"], _candidates(plan.words, tokenised.truncated, embedding))
+            record["sha256"] = sha256(folder / record["file"])
+        if plan.rejected:
+            record["rejected_file"] = f"rejected-{number:05d}.parquet"
+            write_table(folder / record["rejected_file"], _rejections(plan.rejected))
+            record["rejected_sha256"] = sha256(folder / record["rejected_file"])
+    return record
 
 
 def flaw(record: ShardRecord, folder: Path) -> str | None:

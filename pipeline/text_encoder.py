@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,16 @@ from neglabel.pipeline.tower_check import Tower, settle
 Floats = NDArray[np.float32]
 #: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
 TOKEN_BUDGET = {"cpu": 3_072, "cuda": 65_536}
+
+
+class Tokenised(NamedTuple):
+    """Prompts on their way to the tower: ``sequences`` of ``n`` prompts, and (n,) whether the tokenizer cut one."""
+
+    sequences: Sequences
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.truncated)
 
 
 class TextEncoder:
@@ -72,41 +82,50 @@ class TextEncoder:
         A prompt longer than the model's context is cut as open_clip cuts it; see :meth:`truncated`.
         """
         if not len(prompts):
-            return np.empty((0, next(self.batches([""]))[1].shape[1]), np.float32)
+            return np.empty((0, self.encode([""]).shape[1]), np.float32)
         embeddings: Floats | None = None
-        for rows, block in self.batches(prompts):
+        for rows, block in self.batches(self.tokenise(prompts)):
             if embeddings is None:
                 embeddings = np.empty((len(prompts), block.shape[1]), np.float32)
             embeddings[rows] = block
         assert embeddings is not None
         return embeddings
 
-    def batches(self, prompts: Sequence[str]) -> Iterator[tuple[Ints, Floats]]:
-        """The embeddings as they are ready: ``(rows, (len(rows), D))``, every row of ``prompts`` once.
+    def tokenise(self, prompts: Sequence[str]) -> Tokenised:
+        """What :meth:`batches` takes. For one thread at a time, which may be another than the tower's."""
+        ids, truncated = self._tokens.encode(prompts)
+        return Tokenised(self._settled[1].sequences(ids.astype(np.int64)), truncated)
+
+    def batches(self, prompts: Tokenised) -> Iterator[tuple[Ints, Floats]]:
+        """The embeddings as they are ready: ``(rows, (len(rows), D))``, every row of the prompts once.
 
         The batches depend on these prompts and the token budget alone. Where memory runs out the budget is halved
-        for the rest of this call; the next begins with the whole one.
+        for the rest of this call; the next begins with the whole one. On a GPU the next batch is planned and begun
+        while one is worked on.
 
         Raises:
             NeglabelError: there is no memory for a single prompt.
         """
         if not len(prompts):
             return
-        tower, budget = self._settled[1], self.token_budget
-        sequences, done = tower.sequences(self._ids(prompts)), 0
+        tower, budget, sequences, done = self._settled[1], self.token_budget, prompts.sequences, 0
         self.budget_used = budget
+        coming: tuple[int, int, Fetched] | None = None
         while done < len(sequences.lengths):
             rest = _from(sequences, done)
             for start, stop in pairwise((tower.cut(rest, budget) + done).tolist()):
-                embeddings = _attempt(tower, sequences, start, stop)
-                if embeddings is None:
+                fetched = _attempt(tower, sequences, start, stop)
+                if coming:
+                    yield _rows(sequences, *coming)
+                    coming = None
+                if fetched is None:
                     if stop - start == 1:
                         raise NeglabelError("the text tower finds no memory for one prompt; use --device cpu") from None
                     self.budget_used = budget = max(budget // 2, 1)
                     break
-                counts = np.diff(sequences.starts[start : stop + 1])
-                yield sequences.order[sequences.starts[start] : sequences.starts[stop]], embeddings.repeat(counts, 0)
-                done = stop
+                coming, done = (start, stop, fetched), stop
+        if coming:
+            yield _rows(sequences, *coming)
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """(n,) whether the tokenizer had to cut a prompt to the model's context."""
@@ -136,16 +155,40 @@ class TextEncoder:
         return path, tower
 
 
-def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Floats | None:
+class Fetched:
+    """A tensor on its way to the CPU: copied in the background from a GPU, at once elsewhere."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._event: torch.cuda.Event | None = None
+        self._host = tensor
+        if tensor.is_cuda:
+            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._host.copy_(tensor, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record(torch.cuda.current_stream(tensor.device))
+
+    def numpy(self) -> Floats:
+        if self._event:
+            self._event.synchronize()
+        return self._host.cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Fetched | None:
     """A batch's embeddings; None where there is no memory for it."""
     try:
-        return tower.run(sequences, start, stop).cpu().numpy()  # type: ignore[no-any-return]
+        return Fetched(tower.run(sequences, start, stop))
     except torch.cuda.OutOfMemoryError:
         tower.release()
     # Outside the handler: the error holds the tensors of the failed pass.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
+
+
+def _rows(sequences: Sequences, start: int, stop: int, fetched: Fetched) -> tuple[Ints, Floats]:
+    """A batch as rows of the prompts: equal prompts were computed once."""
+    counts = np.diff(sequences.starts[start : stop + 1])
+    return sequences.order[sequences.starts[start] : sequences.starts[stop]], fetched.numpy().repeat(counts, 0)
 
 
 def _from(sequences: Sequences, row: int) -> Sequences:

@@ -196,18 +196,18 @@ def test_nothing_is_left_of_a_corpus_that_fails(
 def test_an_interrupted_sample_goes_on_to_the_same_store(
     tmp_path: Path, corpora: list[str], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neglabel.pipeline import shards
+    from neglabel.pipeline import encode_work
 
     options: dict[str, Any] = {"sample": 300, "seed": 3, "weights": [1, 1, 1], "shard_rows": 50}
     run(tmp_path / "calm", corpora, tiny_model, **options)
-    real, calls = shards.encode_shard, iter(range(100))
+    real, calls = encode_work.compute, iter(range(100))
 
     def stops(*arguments: Any) -> Any:
         if next(calls) == 2:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(shards, "encode_shard", stops)
+    monkeypatch.setattr(encode_work, "compute", stops)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "shaken", corpora, tiny_model, **options)
     half = json.loads((tmp_path / "shaken" / "manifest.json").read_text())
@@ -217,6 +217,7 @@ def test_an_interrupted_sample_goes_on_to_the_same_store(
     run(tmp_path / "shaken", corpora, tiny_model, **options)
     assert tables(tmp_path / "shaken") == tables(tmp_path / "calm")
     manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("shaken", "calm")]
+    assert all(set(m.pop("time")) == {"read", "tokenise", "compute", "write", "wall"} for m in manifests)
     assert manifests[0] == manifests[1]
     assert [w["drawn"] for w in manifests[0]["words"]] == [100, 100, 40]
 

@@ -1,0 +1,202 @@
+"""Steps at once and processes beside: the same store, whatever runs beside what, and whatever dies."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from neglabel import NeglabelError, UsageError
+from neglabel.corpora import Candidate, Rejection
+from neglabel.pipeline import encode_work, encode_workers
+from neglabel.pipeline.clock import Clock, shares
+from neglabel.pipeline.config import make
+from neglabel.pipeline.encode import encode
+from neglabel.pipeline.files import read_json
+from neglabel.pipeline.overlap import ahead, behind
+from neglabel.pipeline.plan import ShardPlan
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.settings import EncodeSettings
+
+
+def counting(n: int, made: list[int]) -> Iterator[int]:
+    for i in range(n):
+        made.append(i)
+        yield i
+
+
+def until(holds: Any) -> None:
+    for _ in range(500):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to that")
+
+
+def test_ahead_gives_the_same_items_and_stays_within_its_depth() -> None:
+    made: list[int] = []
+    items = ahead(counting(10, made), depth=2)
+    assert next(items) == 0
+    until(lambda: len(made) == 4)  # one given, two waiting, one in the maker's hand
+    time.sleep(0.05)
+    assert len(made) == 4
+    assert list(items) == list(range(1, 10))
+
+
+def test_ahead_raises_in_its_place_and_a_closed_one_stops() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise UsageError("no more words")
+
+    items = ahead(broken())
+    assert next(items) == 1
+    with pytest.raises(UsageError, match="no more words"):
+        next(items)
+    made: list[int] = []
+    items = ahead(counting(1_000, made))
+    next(items)
+    items.close()
+    seen = len(made)
+    time.sleep(0.05)
+    assert len(made) == seen < 5
+    assert not [t for t in threading.enumerate() if t.name == "ahead"]
+
+
+def test_behind_works_in_order_and_finishes_what_it_was_given() -> None:
+    done: list[str] = []
+    assert list(behind(done.append, [1, "a", 2, "b", "c", 3], str)) == [1, 2, 3]
+    assert done == ["a", "b", "c"]
+
+    def stopped() -> Iterator[Any]:
+        yield from ("d", 4, "e")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(behind(lambda text: (time.sleep(0.02), done.append(text)), stopped(), str))
+    assert done == ["a", "b", "c", "d", "e"]
+
+    def refuses(text: str) -> None:
+        raise NeglabelError("disk full")
+
+    with pytest.raises(NeglabelError, match="disk full"):
+        list(behind(refuses, ["a", 1], str))
+
+
+def test_a_clock_counts_work_and_not_waiting() -> None:
+    clock = Clock()
+    for _ in clock.each("make", counting(3, [])):
+        time.sleep(0.05)
+    assert clock.seconds["make"] < 0.05
+    with suppress(ValueError), clock.busy("fail"):
+        time.sleep(0.01)
+        raise ValueError
+    assert clock.seconds["fail"] >= 0.01
+    clock.add({"fail": 1.0, "write": 2.0})
+    assert clock.seconds["fail"] > 1
+    assert clock.seconds["write"] == 2
+    assert shares({"read": 1.0, "compute": 9.0, "wall": 10.0}) == "read 10 %, compute 90 %"
+
+
+def test_a_plan_is_the_same_after_pickling() -> None:
+    words = [Candidate("cat", "noun", "en", "a", "1", "a pet"), Candidate("\udcff", "", "", "a", "2", "")]
+    plan = ShardPlan(words, [Rejection("", "empty", "a", "3")])
+    for each in (plan, ShardPlan([], []), ShardPlan(words, [])):
+        again = pickle.loads(pickle.dumps(each))
+        assert again == each
+        assert again.digest() == each.digest()
+        assert all(type(word) is Candidate for word in again.words)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("words") / "words.txt"
+    path.write_text("\n".join(f"word {i % 70} {chr(97 + i % 26)}{i}" for i in range(600)) + "\n\nword 0 a0\n")
+    return path
+
+
+def run(out: Path, words: Path, model: Path, **options: Any) -> dict[str, Any]:
+    given = {"corpus": [str(words)], "out": out, "model": str(model), "device": "cpu", "shard_rows": 60, **options}
+    return encode(make(EncodeSettings, given), Reporter(quiet=True))
+
+
+def alike(one: Path, other: Path) -> None:
+    """Tables are equal but for embeddings one unit of float16 apart: processes may have other numbers of threads."""
+    names = [p.name for p in sorted(one.glob("*.parquet"))]
+    assert names == [p.name for p in sorted(other.glob("*.parquet"))]
+    for name in names:
+        a, b = (pq.read_table(folder / name) for folder in (one, other))
+        if "embedding" in a.column_names:
+            x, y = (np.stack(t["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32) for t in (a, b))
+            assert np.abs(x - y).max() <= 2**-11
+            a, b = a.drop_columns(["embedding"]), b.drop_columns(["embedding"])
+        assert a.equals(b)
+    assert read_json(one / "manifest.json", "neglabel-candidates")["counts"] == (
+        read_json(other / "manifest.json", "neglabel-candidates")["counts"]
+    )
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, words: Path, tiny_model: Path) -> Path:
+    out = tmp_path_factory.mktemp("stores") / "calm"
+    summary = run(out, words, tiny_model)
+    assert set(summary["time"]) == {"read", "tokenise", "compute", "write", "wall"}
+    assert all(0 < seconds <= summary["time"]["wall"] for seconds in summary["time"].values())
+    assert summary["encoded"] == 600
+    return out
+
+
+def test_processes_give_the_same_store(tmp_path: Path, words: Path, tiny_model: Path, calm: Path) -> None:
+    summary = run(tmp_path / "beside", words, tiny_model, workers=2)
+    assert summary["encoded"] == 600
+    assert set(summary["time"]) == {"read", "tokenise", "compute", "write", "wall"}
+    alike(calm, tmp_path / "beside")
+
+
+def test_a_killed_process_costs_no_finished_shard(
+    tmp_path: Path, words: Path, tiny_model: Path, calm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = encode_work.to_do
+
+    def then_kill(*arguments: Any) -> Iterator[Any]:
+        for place, item in enumerate(real(*arguments)):
+            if place == 6:  # four wait for the two processes, so two are finished
+                children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+                lines = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+                os.kill(next(child for child, line in lines.items() if b"popen_loky" in line), signal.SIGKILL)
+            yield item
+
+    monkeypatch.setattr(encode_work, "to_do", then_kill)
+    with pytest.raises(NeglabelError, match=r"a process of --workers ended .* with fewer --workers"):
+        run(tmp_path / "shaken", words, tiny_model, workers=2)
+    assert len(read_json(tmp_path / "shaken" / "manifest.json", "neglabel-candidates")["shards"]) >= 2
+    monkeypatch.undo()
+    assert run(tmp_path / "shaken", words, tiny_model)["encoded"] < 600
+    alike(calm, tmp_path / "shaken")
+
+
+def test_devices_and_workers_are_checked_before_anything_is_written(
+    tmp_path: Path, words: Path, tiny_model: Path
+) -> None:
+    with pytest.raises(UsageError, match="--devices 64: PyTorch finds 0 CUDA devices here; give at most 1"):
+        run(tmp_path / "out", words, tiny_model, devices=64)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_gets_processes_only_where_there_is_enough_to_do() -> None:
+    few, many = iter([(0, ShardPlan())]), ((i, ShardPlan()) for i in range(9))
+    devices, workers, shards = encode_workers.places("cuda", 1, None, few)
+    assert (devices, workers, len(list(shards))) == (["cuda:0"], 0, 1)
+    devices, workers, shards = encode_workers.places("cuda", 2, None, many)
+    assert (devices, workers, [n for n, _ in shards]) == (["cuda:0", "cuda:1"], encode_workers.WORKERS, list(range(9)))
+    assert encode_workers.places("cuda", 2, 0, iter([]))[1] == 1, "a process is on one device only"
+    assert encode_workers.places("cpu", 1, None, iter([]))[:2] == (["cpu"], 0)
