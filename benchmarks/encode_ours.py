@@ -15,10 +15,11 @@ from torch import Tensor
 from neglabel.corpora import Candidate
 from neglabel.pipeline.causal_layer import CausalLayer
 from neglabel.pipeline.causal_tower import CausalTower
+from neglabel.pipeline.clock import Clock
+from neglabel.pipeline.encode_work import encode_here
 from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.prefix_tree import distinct, tree
 from neglabel.pipeline.prompts import Prompts
-from neglabel.pipeline.shards import encode_shard
 from neglabel.pipeline.text_encoder import TextEncoder
 
 #: name, prompts, run, FLOPs
@@ -32,12 +33,15 @@ def ours(world: Any, _: int) -> Iterator[Made]:
     flops = tree_flops(world, tower, encoder.token_budget)
     yield "ours: tower", n, lambda: run(tower, world.ids, encoder.token_budget), flops
     yield "ours: with tokenising", n, lambda: encoder.encode(cold(encoder, world.prompts)), flops
-    plan = ShardPlan([Candidate(w, "noun", "en", "wordnet", "", "") for w in world.words])
+    words = [Candidate(w, "noun", "en", "wordnet", "", "") for w in world.words]
+    parts = [ShardPlan(words)]
 
     def to_parquet() -> Any:
         cold(encoder, [])
         with tempfile.TemporaryDirectory() as folder:
-            for _ in encode_shard(plan, 0, Path(folder), encoder, Prompts({"": "the nice {}"}), "float16"):
+            # As `encode` does it: the last shard is written, and the next made ready, while this one is computed.
+            where, prompts = Path(folder), Prompts({"": "the nice {}"})
+            for _ in encode_here(enumerate(parts), where, encoder, prompts, "float16", lambda *_: None, Clock()):
                 pass
         return ()
 
