@@ -62,6 +62,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     claim_folder(settings.out, FORMAT, create=False)
     check_devices(resolve_device(settings.device).type, settings.devices)
     loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
+    loaded.model.visual = None  # more than half of a model's memory, and no word needs it
     encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
     unfit = _too_long(encoder, prompts) if settings.too_long == "drop" else None

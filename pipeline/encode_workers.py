@@ -145,6 +145,7 @@ def _loaded(recipe: Recipe, device: str, threads: int) -> TextEncoder:
     if index:
         torch.cuda.set_device(int(index))
     loaded = load_model(recipe.model, recipe.pretrained, recipe.quickgelu, kind, recipe.precision)
+    loaded.model.visual = None
     if loaded.identity["checkpoint_sha256"] != recipe.checkpoint:
         raise NeglabelError(f"the weights of {recipe.model} changed while it was running; run it again")
     return TextEncoder.of(loaded, recipe.batch_size)
