@@ -30,10 +30,11 @@ class Landing:
 
     def wait(self) -> NDArray[np.float32]:
         """(n, D) float32; waits for what was queued before :func:`to_host`, and for nothing behind it."""
-        if self.done is not None:
-            self.done.synchronize()
         found: NDArray[np.float32] = self.host.numpy()
-        return found
+        if self.done is None:
+            return found
+        self.done.synchronize()
+        return found.copy()  # the page-locked block is for the next batch
 
 
 def to_host(vectors: Tensor) -> Landing:
@@ -43,6 +44,6 @@ def to_host(vectors: Tensor) -> Landing:
     # Not ``.cpu()`` later on: it would wait for the batch that is queued behind this one as well.
     host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     host.copy_(vectors, non_blocking=True)
-    done = torch.cuda.Event()
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
     done.record(torch.cuda.current_stream(vectors.device))
     return Landing(host, done)
