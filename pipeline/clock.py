@@ -14,14 +14,17 @@ class Clock:
     """Busy seconds by step, as their own threads count them; waiting for another step isn't busy.
 
     Steps that share an interpreter also wait for each other there, which counts: shares are upper bounds.
+
+    Args:
+        steps: their names, in the order in which they are shown; others are added as they are met.
     """
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, steps: Iterable[str] = ()) -> None:
+        self.seconds = dict.fromkeys(steps, 0.0)
 
     @contextmanager
     def busy(self, step: str) -> Iterator[None]:
-        """Counts the block's time under ``step``."""
+        """Counts the block's time under ``step``; also where it fails."""
         start = time.perf_counter()
         try:
             yield
@@ -46,8 +49,12 @@ class Clock:
         for step, more in seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + more
 
+    def since(self, before: Mapping[str, float]) -> dict[str, float]:
+        """Seconds by step since ``before``, a copy of ``seconds`` taken then; in milliseconds' precision."""
+        return {step: round(seconds - before.get(step, 0.0), 3) for step, seconds in self.seconds.items()}
+
 
 def shares(seconds: Mapping[str, float]) -> str:
-    """``read 4 %, compute 93 %`` of ``seconds["wall"]``, as summaries and pages say it."""
-    wall = max(seconds["wall"], 1e-9)
+    """``read 4 %, compute 93 %`` of ``seconds["wall"]``, or of their sum, as summaries and pages say it."""
+    wall = max(seconds.get("wall") or sum(seconds.values()), 1e-9)
     return ", ".join(f"{step} {100 * busy / wall:.0f} %" for step, busy in seconds.items() if step != "wall")

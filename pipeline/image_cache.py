@@ -1,35 +1,30 @@
 """Image embeddings kept on disk, so that other negatives or labels cost no forward pass.
 
-One Parquet file a run of consecutive pictures, named by a digest of the model, its preprocessing and the pictures'
-names, sizes and times of change: whatever changes, the old file is simply not found. An interrupted run keeps every
-picture that it finished. Pictures that could not be decoded are not kept, so they are tried again.
+A shard a run of consecutive pictures, known by a digest of their names, sizes and times of change: a changed picture is
+simply not found. An interrupted run keeps every picture that it finished. Pictures that could not be decoded are not
+kept, so they are tried again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from neglabel import NeglabelError, UsageError
-from neglabel.pipeline import store
-from neglabel.pipeline.files import replacing
+from neglabel import NeglabelError
+from neglabel.pipeline.clock import Clock
+from neglabel.pipeline.image_shards import ImageShards
 from neglabel.pipeline.images import Source, fingerprint
 from neglabel.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from neglabel.pipeline.image_encoder import Encoded, ImageEncoder
 
-#: Pictures a file: 2,048 × 512 float32 is 4 MB.
+#: Pictures a shard: 2,048 × 512 float32 is 4 MB.
 CHUNK = 2_048
-FORMAT = "neglabel-images/1"
 
 
 class ImageCache:
@@ -37,6 +32,7 @@ class ImageCache:
 
     Args:
         identity: the model's identity; one without a checkpoint's hash is not cached (random weights differ each time).
+        times: gets the seconds spent on the files (``read``).
 
     ``hits`` and ``misses`` count the pictures found here and those that were not.
 
@@ -44,17 +40,22 @@ class ImageCache:
         UsageError: ``folder`` can't be created.
     """
 
-    def __init__(self, folder: Path, encoder: ImageEncoder, identity: Mapping[str, Any], reporter: Reporter) -> None:
-        self.folder, self.encoder, self.reporter = folder, encoder, reporter
-        self.usable = bool(identity.get("checkpoint_sha256"))
-        self.key = json.dumps([FORMAT, dict(identity), encoder.recipe], sort_keys=True, default=str)
+    def __init__(
+        self, folder: Path, encoder: ImageEncoder, identity: Mapping[str, Any], reporter: Reporter,
+        times: Clock | None = None,
+    ) -> None:  # fmt: skip
+        self.encoder, self.times = encoder, times or Clock(["read"])
         self.hits = self.misses = 0
+        self.usable = bool(identity.get("checkpoint_sha256"))
         if not self.usable:
             reporter.warn(f"--cache {folder} is not used: the model's weights have no checkpoint to know them by")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--cache {folder} can't be created: {error.strerror}; name a folder") from None
+            return
+        made_by = {
+            "model": dict(identity), "preprocessing": encoder.preprocessing, "precision": encoder.tower.computed_in
+        }  # fmt: skip
+        self.shards = ImageShards(folder, made_by, reporter.warn)
+        if old := len(list(folder.glob("images-*.parquet"))):
+            reporter.say(f"--cache {folder}: {old:,} images-*.parquet of an earlier neglabel are not read; delete them")
 
     def stream(self, source: Source) -> Iterator[Encoded]:
         """All pictures of ``source`` in order, in blocks, as :meth:`ImageEncoder.stream` gives them."""
@@ -65,9 +66,9 @@ class ImageCache:
             yield from self._chunk(source, range(start, min(start + CHUNK, len(source.items))))
 
     def _chunk(self, source: Source, rows: range) -> Iterator[Encoded]:
-        name = hashlib.sha256(f"{self.key}\n{fingerprint(source, rows)}".encode()).hexdigest()
-        path = self.folder / f"images-{name[:32]}.parquet"
-        kept = self._read(path, len(rows))
+        with self.times.busy("read"):
+            digest = fingerprint(source, rows)
+            kept = self.shards.read(digest)
         missing = [row for row in rows if row - rows.start not in kept]
         self.hits += len(kept)
         self.misses += len(missing)
@@ -76,9 +77,15 @@ class ImageCache:
             yield from self._encoded(source, rows, kept, fresh, missing)
         except BaseException:  # Ctrl-C, a consumer that stops, a model that fails: what is encoded stays
             with suppress(NeglabelError):
-                _write(path, {**kept, **fresh}, bool(fresh))
+                self._keep(digest, rows, kept, fresh)
             raise
-        _write(path, {**kept, **fresh}, bool(fresh))
+        self._keep(digest, rows, kept, fresh)
+
+    def _keep(self, digest: str, rows: range, kept: Mapping[int, Any], fresh: Mapping[int, Any]) -> None:
+        """Write what a chunk has by now, where that is more than before."""
+        if fresh:
+            with self.times.busy("read"):
+                self.shards.write(digest, len(rows), {**kept, **fresh})
 
     def _encoded(
         self, source: Source, rows: range, kept: Mapping[int, Any], fresh: dict[int, Any], missing: Sequence[int]
@@ -96,32 +103,3 @@ class ImageCache:
         if kept:
             both = dict(sorted({**kept, **fresh}.items()))
             yield Encoded([rows.start + i for i in both], np.stack(list(both.values())), failures)
-
-    def _read(self, path: Path, count: int) -> dict[int, Any]:
-        """Offset in the chunk → embedding; empty where there is no file, or a damaged one (which is written anew)."""
-        if not path.exists():
-            return {}
-        try:
-            table = pq.read_table(path, page_checksum_verification=True)
-            offsets = table["offset"].to_pylist()
-            column = table["embedding"].combine_chunks()
-            embedding = np.asarray(column.flatten(), dtype=np.float32).reshape(len(offsets), -1)
-            whole = np.isfinite(embedding).all() and np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-3)
-            if not whole or not all(0 <= i < count for i in offsets):
-                raise ValueError("its embeddings are not what was written")
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            self.reporter.warn(f"cache file {path} is damaged ({first}); its pictures are encoded again")
-            return {}
-        return dict(zip(offsets, embedding, strict=True))
-
-
-def _write(path: Path, embeddings: Mapping[int, Any], changed: bool) -> None:
-    """Write what a chunk has by now, where that is more than before."""
-    if not changed:
-        return
-    offsets = sorted(embeddings)
-    column = store.embedding_array(np.stack([embeddings[offset] for offset in offsets]))
-    table = pa.table({"offset": pa.array(offsets, pa.int32()), "embedding": column})
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)

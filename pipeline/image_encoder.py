@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -17,7 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neglabel import NeglabelError
+from neglabel.pipeline.clock import Clock
+from neglabel.pipeline.image_tower import ImageTower
 from neglabel.pipeline.images import Source, decode, reason
+from neglabel.pipeline.transfer import Landing, to_host
 
 if TYPE_CHECKING:
     from neglabel.pipeline.models import LoadedModel
@@ -39,40 +43,56 @@ class Encoded:
         return len(self.rows) + len(self.failures)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A batch that the device works on; ``landing`` is None where no picture could be decoded."""
+
+    rows: Sequence[int]
+    landing: Landing | None
+    failures: Sequence[tuple[int, str]]
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class ImageEncoder:
     """The image tower of an open_clip model.
+
+    Decoding needs no more than threads: Pillow lets go of the interpreter's lock while it decodes and resizes. On CUDA
+    one batch is in flight while the next is gathered, and one before it is used.
 
     Args:
         model: an open_clip model (anything with ``encode_image``), in eval mode.
         preprocess: its own transform, PIL image → (3, H, W) tensor.
         device: where the model is; None takes the device of its first parameter.
         batch_size: pictures a forward pass.
-        workers: threads that decode and preprocess.
+        workers: threads that decode and preprocess; None takes as many as there are cores.
+        precision, notice: see :class:`~neglabel.pipeline.image_tower.ImageTower`.
+        times: gets the seconds spent waiting for pixels (``decode``) and on the tower (``tower``).
     """
 
     def __init__(
-        self,
-        model: Any,
-        preprocess: Callable[[Image.Image], Any],
-        device: Any = None,
-        batch_size: int = 64,
-        workers: int = 2,
-    ) -> None:
-        weight = next(model.parameters())
+        self, model: Any, preprocess: Callable[[Image.Image], Any], device: Any = None, batch_size: int = 64,
+        workers: int | None = None, precision: str = "fp32", notice: Callable[[str], None] = lambda _: None,
+        times: Clock | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.preprocess = model, preprocess
-        self.device = torch.device(device) if device is not None else weight.device
-        self.dtype = weight.dtype
-        self.batch_size, self.workers = batch_size, workers
+        self.device = torch.device(device) if device is not None else next(model.parameters()).device
+        self.tower = ImageTower(model, self.device, precision, notice)
+        self.batch_size, self.workers = batch_size, workers or cores()
+        self.times = times or Clock(("decode", "tower"))
 
     @classmethod
-    def of(cls, loaded: LoadedModel, batch_size: int = 64, workers: int = 2) -> ImageEncoder:
+    def of(cls, loaded: LoadedModel, batch_size: int = 64, workers: int | None = None, **more: Any) -> ImageEncoder:
         """The image tower of what ``load_model`` gave, with its own preprocessing and device."""
-        return cls(loaded.model, loaded.preprocess, loaded.device, batch_size, workers)
+        return cls(loaded.model, loaded.preprocess, loaded.device, batch_size, workers, **more)
 
     @property
-    def recipe(self) -> str:
-        """What else than the weights shapes an embedding: preprocessing and precision."""
-        return f"{re.sub(r' at 0x[0-9a-f]+', '', repr(self.preprocess))} {self.dtype}"
+    def preprocessing(self) -> str:
+        """The transform in words, the same in every process."""
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(self.preprocess))
 
     def encode(self, images: Iterable[Image.Image | str | Path]) -> Floats:
         """Pictures (or files of them) → (n, D) float32, L2-normalised in float32.
@@ -102,41 +122,50 @@ class ImageEncoder:
     ) -> Generator[Encoded, None, None]:
         """Keep ``BATCHES_AHEAD`` batches in flight; memory is that many batches of pixels, whatever the source."""
         pending: deque[tuple[int, Future[Any]]] = deque()
+        begun: deque[_Begun] = deque()
         waiting = iter(items)
+        queued = 1 if self.device.type == "cuda" else 0
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         try:
             while True:
                 room = BATCHES_AHEAD * self.batch_size - len(pending)
                 pending.extend((row, pool.submit(load, item)) for row, item in islice(waiting, room))
-                if not pending:
+                batch = [pending.popleft() for _ in range(min(self.batch_size, len(pending)))]
+                if batch:
+                    begun.append(self._begin(batch))
+                while len(begun) > (queued if batch else 0):
+                    yield self._finish(begun.popleft())
+                if not batch:
                     return
-                yield self._finish([pending.popleft() for _ in range(min(self.batch_size, len(pending)))])
         finally:
             # Also on Ctrl-C, and where the consumer stops early: what has not begun is not begun.
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _finish(self, batch: Sequence[tuple[int, Future[Any]]]) -> Encoded:
+    def _begin(self, batch: Sequence[tuple[int, Future[Any]]]) -> _Begun:
         rows, pixels, failures = [], [], []
-        for row, future in batch:
-            try:
-                pixels.append(future.result())
-                rows.append(row)
-            except Exception as error:
-                # A broken file may make a decoder raise anything at all; it is that picture's failure, not ours.
-                failures.append((row, reason(error)))
-        return Encoded(rows, self._forward(pixels), failures)
+        with self.times.busy("decode"):
+            for row, future in batch:
+                try:
+                    pixels.append(future.result())
+                    rows.append(row)
+                except Exception as error:
+                    # A broken file may make a decoder raise anything at all; it is that picture's failure, not ours.
+                    failures.append((row, reason(error)))
+        with self.times.busy("tower"):
+            return _Begun(rows, to_host(self._forward(pixels)) if pixels else None, failures)
 
-    def _forward(self, pixels: Sequence[Any]) -> Floats:
-        if not pixels:
-            return np.empty((0, self._dimension()), dtype=np.float32)
-        # TF32 convolutions (PyTorch's default on newer GPUs) would make a picture depend on its batch at 1e-3.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            stacked = torch.stack(list(pixels)).to(self.device, self.dtype)
-            features = self.model.encode_image(stacked).float()
-            unit = torch.nn.functional.normalize(features, dim=-1).cpu().numpy()
+    def _finish(self, batch: _Begun) -> Encoded:
+        if batch.landing is None:
+            return Encoded(batch.rows, np.empty((0, self._dimension()), dtype=np.float32), batch.failures)
+        with self.times.busy("tower"):
+            unit = batch.landing.wait()
         if not np.isfinite(unit).all():
             raise NeglabelError("the model gives NaN or infinite embeddings of pictures; use fp32, or other weights")
-        return np.asarray(unit, dtype=np.float32)
+        return Encoded(batch.rows, unit, batch.failures)
+
+    def _forward(self, pixels: Sequence[Any]) -> torch.Tensor:
+        """n pictures' pixels → (n, D) float32 unit vectors on the device."""
+        return self.tower.unit(pixels)
 
     def _dimension(self) -> int:
         visual = getattr(self.model, "visual", None)

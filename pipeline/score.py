@@ -17,7 +17,7 @@ from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
-from neglabel.pipeline.score_model import ModelOnDemand
+from neglabel.pipeline.score_model import STEPS, ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
@@ -36,7 +36,7 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     Returns:
         A summary: ``out``, ``device``, ``negatives``, ``labels``, ``datasets`` (``name, role, rows, unreadable,
         id_share``: the mean, None without evidence or pictures), ``cached`` (pictures that the cache had, None without
-        one), ``warnings``, ``seconds``.
+        one), ``warnings``, ``seconds``, ``time`` (seconds by step, over all data sets).
 
     Raises:
         UsageError: what was asked can't be done as asked (see :mod:`neglabel.pipeline.score_plan`).
@@ -119,10 +119,12 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         write_text(settings.out / "settings.toml", config.dump(effective))
         seconds = round(time.monotonic() - begun, 3)
         listed = [{k: v for k, v in row.items() if k != "id_share"} for row in results]
+        spent = {step: round(sum(row["time"][step] for row in results), 3) for step in STEPS}
         write_json(
             settings.out / "manifest.json",
-            {**manifest, "model": model.identity, "datasets": listed, "seconds": seconds, "complete": True},
-        )
+            {**manifest, "model": model.identity, "datasets": listed, "seconds": seconds, "time": spent,
+             "complete": True},
+        )  # fmt: skip
     if model.cached is not None:
         found, asked = model.cached
         reporter.say(f"score: {found:,} of {_counted(asked, 'picture')} from the cache")
@@ -135,6 +137,7 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         "cached": None if model.cached is None else model.cached[0],
         "warnings": list(reporter.warnings),
         "seconds": seconds,
+        "time": spent,
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neglabel import UsageError
+from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_settings import ScoreSettings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from neglabel.pipeline.text_encoder import TextEncoder
 
 DEFAULT = "ViT-B-16"
+#: What the time of scoring pictures goes into: waiting for pixels, the image tower, scores and their file, and the
+#: cache or a file of embeddings.
+STEPS = ("decode", "tower", "score", "read")
 
 
 class ModelOnDemand:
@@ -37,6 +41,7 @@ class ModelOnDemand:
         self.foreign = None if settings.model or mined else foreign
         self.name = settings.model or str((mined or {}).get("model") or DEFAULT)
         self._loaded: LoadedModel | None = None
+        self.times = Clock(STEPS)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -64,7 +69,8 @@ class ModelOnDemand:
     def words(self) -> str:
         if self._loaded is None:
             return "no model needed (embeddings are given), cpu"
-        return f"{self.name} on {self.device}, {self._loaded.precision}"
+        pictures = "" if self.settings.precision == "fp32" else f", pictures in {self.settings.precision}"
+        return f"{self.name} on {self.device}, {self._loaded.precision}{pictures}"
 
     @property
     def text(self) -> Callable[[], TextEncoder] | None:
@@ -100,7 +106,11 @@ class ModelOnDemand:
     def _encoder(self) -> ImageEncoder:
         from neglabel.pipeline.image_encoder import ImageEncoder
 
-        return ImageEncoder.of(self.loaded, self.settings.batch_size, self.settings.workers)
+        settings = self.settings
+        return ImageEncoder.of(
+            self.loaded, settings.batch_size, settings.workers,
+            precision=settings.precision, notice=self.reporter.warn, times=self.times,
+        )  # fmt: skip
 
     def pictures(self, source: Source) -> Iterator[Encoded]:
         """Encode all pictures of ``source`` in order, through the cache where there is one."""
@@ -112,4 +122,5 @@ class ModelOnDemand:
     def _cache(self) -> ImageCache:
         from neglabel.pipeline.image_cache import ImageCache
 
-        return ImageCache(self.settings.cache or Path(), self._encoder, self.loaded.identity, self.reporter)
+        folder = self.settings.cache or Path()
+        return ImageCache(folder, self._encoder, self.loaded.identity, self.reporter, self.times)

@@ -67,13 +67,15 @@ def score_set(
     """Score one data set into ``scores-NAME.parquet``, block by block, whole or not at all.
 
     Returns:
-        ``name, role, source, rows, unreadable, id_share`` (the mean; None without evidence), with
-        ``keep_embeddings`` also ``embeddings_sha256``; and the failures.
+        ``name, role, source, rows, unreadable, id_share`` (the mean; None without evidence), ``time`` (seconds by
+        step, see :data:`neglabel.pipeline.score_model.STEPS`), with ``keep_embeddings`` also ``embeddings_sha256``;
+        and the failures.
 
     Raises:
         NeglabelError: with ``strict``, the first picture that can't be decoded; a damaged embedding.
     """
     tally, failures = _Tally(), list[Unreadable]()
+    before = dict(model.times.seconds)
     known = set(scorer.names)
     path = settings.out / f"scores-{data.name}.parquet"
     total = len(data.source.items)
@@ -92,18 +94,20 @@ def score_set(
         for block in reporter.track(blocks, f"score {data.name}", total, "pictures"):
             for row, why in block.failures:
                 failures.append(_failure(data, data.source.items[row], why, settings.strict))
-            items = [data.source.items[row] for row in block.rows]
-            table, shares = scorer.rows(data, items, block.embedding)
-            writer.write_table(table)
-            if kept is not None:
-                kept.add(block.embedding)
+            with model.times.busy("score"):
+                items = [data.source.items[row] for row in block.rows]
+                table, shares = scorer.rows(data, items, block.embedding)
+                writer.write_table(table)
+                if kept is not None:
+                    kept.add(block.embedding)
             labels = [name for name in table["label"].to_pylist() if name]
             tally.rows += len(table)
             tally.share += float(shares.sum())
             tally.labelled += len(labels)
             tally.unmatched += sum(name not in known for name in labels)
     digest = {} if kept is None else {"embeddings_sha256": kept.sha256}
-    return _result(data, tally, failures, reporter) | digest, failures
+    spent = {"time": model.times.since(before)}
+    return _result(data, tally, failures, reporter) | spent | digest, failures
 
 
 def _failure(data: DataSet, item: Item, why: str, strict: bool) -> Unreadable:
@@ -131,9 +135,14 @@ def _blocks(source: Source, model: ModelOnDemand) -> Generator[Any, None, None]:
     if source.embeddings is None:
         yield from model.pictures(source)
         return
-    for block in store.stream(source.embeddings):
-        rows = range(block.start, block.start + len(block.embedding))
-        yield _Given(rows, store.unit(block.embedding))
+    given = store.stream(source.embeddings)
+    while True:
+        with model.times.busy("read"):
+            block = next(given, None)
+            unit = None if block is None else store.unit(block.embedding)
+        if block is None or unit is None:
+            return
+        yield _Given(range(block.start, block.start + len(unit)), unit)
 
 
 def _result(data: DataSet, tally: _Tally, failures: Sequence[Unreadable], reporter: Reporter) -> dict[str, Any]:

@@ -41,7 +41,10 @@ class ScoreSettings(StageSettings):
     )
     strict: bool = Field(False, description="stop at a picture that can't be decoded")
     batch_size: int = Field(64, ge=1, description="pictures a forward pass")
-    workers: int = Field(2, ge=1, description="threads that decode pictures")
+    workers: int | None = Field(None, ge=1, description="threads that decode pictures; default: as many as cores")
+    precision: Literal["fp32", "fp16", "bf16"] = Field(
+        "fp32", description="of the image tower: fp32, fp16 or bf16; compared with fp32 on the first pictures"
+    )
     model: str | None = Field(None, description="default: the negatives' own")
     pretrained: str | None = Field(None, description="weights of that model")
     quickgelu: bool | None = Field(None, description="see `encode`")

@@ -18,7 +18,8 @@ from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.files import sha256
 from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.prompts import Prompts
-from neglabel.pipeline.store import embedding_array, open_parquet, write_table
+from neglabel.pipeline.shard_check import flaw_of
+from neglabel.pipeline.store import embedding_array, write_table
 from neglabel.pipeline.text_encoder import TextEncoder, Tokenised
 
 
@@ -137,18 +138,8 @@ def flaw(record: ShardRecord, folder: Path) -> str | None:
         (record["file"], record["rows"], record["sha256"]),
         (record["rejected_file"], record["rejected_rows"], record["rejected_sha256"]),
     ):
-        if not name:
-            continue
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        try:
-            found = open_parquet(folder / name).metadata.num_rows
-        except NeglabelError:
-            return f"{name} is truncated or no Parquet"
-        if found != rows:
-            return f"{name} has {found:,} rows instead of {rows:,}"
-        if sha256(folder / name) != digest:
-            return f"{name} was altered (checksum)"
+        if name and (problem := flaw_of(folder / name, rows, digest)):
+            return problem
     return None
 
 

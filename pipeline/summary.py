@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from neglabel.pipeline.clock import shares
+
 
 def show(stage: str, summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the summary of ``stage`` on stdout."""
@@ -58,6 +60,8 @@ def _score(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     cached = f", {summary['cached']:,} pictures from the cache" if summary.get("cached") else ""
     console.print(f"{summary['out']} in {summary['seconds']:.1f} s{cached}", markup=False)
+    if any(summary["time"].values()):
+        console.print(f"time of the pictures: {shares(summary['time'])}", markup=False)
 
 
 def _sources(summary: Mapping[str, Any], console: Console) -> None:

@@ -16,6 +16,7 @@ from neglabel.pipeline.models import LoadedModel
 from neglabel.pipeline.prefix_tree import Ints, Sequences
 from neglabel.pipeline.tokens import Tokens
 from neglabel.pipeline.tower_check import Tower, settle
+from neglabel.pipeline.transfer import Landing, to_host
 
 Floats = NDArray[np.float32]
 #: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
@@ -110,20 +111,20 @@ class TextEncoder:
             return
         tower, budget, sequences, done = self._settled[1], self.token_budget, prompts.sequences, 0
         self.budget_used = budget
-        coming: tuple[int, int, Fetched] | None = None
+        coming: tuple[int, int, Landing] | None = None
         while done < len(sequences.lengths):
             rest = _from(sequences, done)
             for start, stop in pairwise((tower.cut(rest, budget) + done).tolist()):
-                fetched = _attempt(tower, sequences, start, stop)
+                landing = _attempt(tower, sequences, start, stop)
                 if coming:
                     yield _rows(sequences, *coming)
                     coming = None
-                if fetched is None:
+                if landing is None:
                     if stop - start == 1:
                         raise NeglabelError("the text tower finds no memory for one prompt; use --device cpu") from None
                     self.budget_used = budget = max(budget // 2, 1)
                     break
-                coming, done = (start, stop, fetched), stop
+                coming, done = (start, stop, landing), stop
         if coming:
             yield _rows(sequences, *coming)
 
@@ -155,28 +156,10 @@ class TextEncoder:
         return path, tower
 
 
-class Fetched:
-    """A tensor on its way to the CPU: copied in the background from a GPU, at once elsewhere."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self._event: torch.cuda.Event | None = None
-        self._host = tensor
-        if tensor.is_cuda:
-            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            self._host.copy_(tensor, non_blocking=True)
-            self._event = torch.cuda.Event()
-            self._event.record(torch.cuda.current_stream(tensor.device))
-
-    def numpy(self) -> Floats:
-        if self._event:
-            self._event.synchronize()
-        return self._host.cpu().numpy()  # type: ignore[no-any-return]
-
-
-def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Fetched | None:
+def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Landing | None:
     """A batch's embeddings; None where there is no memory for it."""
     try:
-        return Fetched(tower.run(sequences, start, stop))
+        return to_host(tower.run(sequences, start, stop))
     except torch.cuda.OutOfMemoryError:
         tower.release()
     # Outside the handler: the error holds the tensors of the failed pass.
@@ -185,10 +168,10 @@ def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Fetch
     return None
 
 
-def _rows(sequences: Sequences, start: int, stop: int, fetched: Fetched) -> tuple[Ints, Floats]:
+def _rows(sequences: Sequences, start: int, stop: int, landing: Landing) -> tuple[Ints, Floats]:
     """A batch as rows of the prompts: equal prompts were computed once."""
     counts = np.diff(sequences.starts[start : stop + 1])
-    return sequences.order[sequences.starts[start] : sequences.starts[stop]], fetched.numpy().repeat(counts, 0)
+    return sequences.order[sequences.starts[start] : sequences.starts[stop]], landing.wait().repeat(counts, 0)
 
 
 def _from(sequences: Sequences, row: int) -> Sequences:

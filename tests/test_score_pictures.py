@@ -121,3 +121,33 @@ def test_a_cache_costs_no_forward_pass(gallery: Path, tiny_model: Path, monkeypa
     Image.new("RGB", (31, 31), (5, 5, 5)).save(gallery / "cars" / "0.png")
     run(settings)
     assert counts == [13]
+
+
+def test_each_data_set_says_where_its_time_went(gallery: Path, tiny_model: Path) -> None:
+    settings = with_pictures(gallery, tiny_model, cache=gallery / "cache")
+    for cached in (False, True):
+        summary = run(settings)
+        listed = json.loads((gallery / "out" / "manifest.json").read_text())["datasets"]
+        assert [data["time"] for data in listed] == [data["time"] for data in summary["datasets"]]
+        for data in listed:
+            assert list(data["time"]) == ["decode", "tower", "score", "read"]
+            assert data["time"]["score"] > 0
+            # From the cache nothing is decoded and no tower runs.
+            assert (data["time"]["tower"] == 0) is cached
+        assert sum(sum(data["time"].values()) for data in listed) <= summary["seconds"]
+
+
+def test_pictures_in_half_precision(gallery: Path, tiny_model: Path) -> None:
+    cache = gallery / "cache"
+    run(with_pictures(gallery, tiny_model, cache=cache))
+    exact = rows(gallery, "cats")["mcm_logit"]
+    summary = run(with_pictures(gallery, tiny_model, cache=cache, precision="bf16"))
+    half = rows(gallery, "cats")["mcm_logit"]
+    assert summary["cached"] == 0
+    assert half != exact
+    np.testing.assert_allclose(half, exact, atol=0.02)
+    assert json.loads((gallery / "out" / "manifest.json").read_text())["settings"]["precision"] == "bf16"
+    assert run(with_pictures(gallery, tiny_model, cache=cache))["cached"] == 9
+    assert rows(gallery, "cats")["mcm_logit"] == exact
+    with pytest.raises(UsageError, match="precision"):
+        with_pictures(gallery, tiny_model, precision="fp8")

@@ -66,6 +66,8 @@ def test_files_are_as_documented(world: Path) -> None:
     assert manifest["format"] == "neglabel-scores"
     assert manifest["complete"] is True
     assert manifest["labels"] == [f"class {k}" for k in range(K)]
+    for data in manifest["datasets"]:
+        assert list(data.pop("time")) == ["decode", "tower", "score", "read"]
     assert manifest["datasets"] == [
         {"name": "in", "role": "id", "source": str(world / "id.parquet"), "rows": 50, "unreadable": 0},
         {"name": "far", "role": "ood", "source": str(world / "ood.parquet"), "rows": 30, "unreadable": 0},

@@ -1,0 +1,28 @@
+"""Whether a file is what a manifest recorded: the check that resuming rests on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neglabel import NeglabelError
+from neglabel.pipeline.files import sha256
+from neglabel.pipeline.store import open_parquet
+
+
+def flaw_of(path: Path, rows: int, digest: str) -> str | None:
+    """Why a recorded Parquet file can't be kept: missing, truncated, altered; None where it is whole.
+
+    Args:
+        rows, digest: its number of rows and SHA-256 as recorded.
+    """
+    if not path.is_file():
+        return f"{path.name} is missing"
+    try:
+        found = open_parquet(path).metadata.num_rows
+    except NeglabelError:
+        return f"{path.name} is truncated or no Parquet"
+    if found != rows:
+        return f"{path.name} has {found:,} rows instead of {rows:,}"
+    if sha256(path) != digest:
+        return f"{path.name} was altered (checksum)"
+    return None
