@@ -52,11 +52,11 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     if settings.dry_run or settings.out is None:
         return estimate(settings, specs, prompts, reporter)
 
-    from neglabel.pipeline.models import load_model
+    from neglabel.pipeline.precision import load_settled
     from neglabel.pipeline.text_encoder import TextEncoder
 
     claim_folder(settings.out, FORMAT, create=False)
-    loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
+    loaded, choice = load_settled(settings, reporter.say)
     encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
     unfit = _too_long(encoder, prompts) if settings.too_long == "drop" else None
@@ -81,7 +81,8 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
             "preset": settings.preset,
             "prompts": prompts.templates,
             "model": dict(loaded.identity),
-            "precision": settings.precision,
+            "precision": loaded.precision,
+            **choice,
             "device": loaded.device.type,
             **{name: getattr(settings, name) for name in (
                 "storage", "dedupe", "shard_rows", "batch_size", "limit", "sample", "too_long")},
@@ -94,7 +95,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     )
     expected = rows_expected(specs, settings.sample or settings.limit)
     reporter.say(
-        f"encode: {settings.model} on {loaded.device}, {settings.precision}, stored as {settings.storage}; "
+        f"encode: {settings.model} on {loaded.device}, {loaded.precision}, stored as {settings.storage}; "
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
     kept = sum(record["rows"] for record in manifest["shards"])
