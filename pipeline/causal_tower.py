@@ -65,7 +65,8 @@ class CausalTower:
             if number == 0:
                 # Before attention mixes, a node is its token and its place: each pair once.
                 normed = layer.ln_1(embedded)
-                torch.index_select(layer.queries(normed, torch.empty_like(normed, dtype=self.dtype)), 0, alike, out=queries)
+                asked = layer.queries(normed, torch.empty_like(normed, dtype=self.dtype))
+                torch.index_select(asked, 0, alike, out=queries)
                 both = normed.new_empty(len(normed), 2 * self.width, dtype=self.dtype)
                 torch.index_select(layer.keys_values(normed, both), 0, alike, out=memory)
             else:

@@ -1,8 +1,8 @@
 """``--precision auto``: the fastest precision here that gives the embeddings of float32.
 
-Each candidate is the same checkpoint in another precision. It must pass the first line of the precision gate (smallest
-cosine to float32 over some hundred words of WordNet at least 0.9995), and be faster in turns with float32. The choice is
-made once: a store that is continued goes on in the precision its manifest has.
+Each candidate is the same checkpoint in another precision. It must pass the first line of the precision gate
+(smallest cosine to float32 over some hundred words of WordNet at least 0.9995), and be faster in turns with float32.
+The choice is made once: a store that is continued goes on in the precision its manifest has.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def load_settled(settings: EncodeSettings, say: Callable[[str], None]) -> tuple[
 
     Returns:
         the model, and what its store's manifest is to say of the choice: with ``auto`` in a new store
-        ``precision_auto`` (``gate``, ``probes``, ``trials``: a list of ``precision, speed, cosine, why``), else nothing.
+        ``precision_auto`` (``gate``, ``probes``, ``trials``: a list of ``precision, speed, cosine, why``), or nothing.
 
     Raises:
         what :func:`neglabel.pipeline.models.load_model` raises; NeglabelError: a damaged manifest.

@@ -20,8 +20,8 @@ class Product:
     """``gain · rows · weightᵀ + bias_gain · bias``; ``bias_gain`` is ``gain`` unless given.
 
     oneDNN on weights packed beforehand (a copy) does 1.3 times as many products a second as PyTorch's own ``addmm`` on
-    the CPUs measured; it takes float32 on a CPU. Everything else is ``addmm`` on the model's weights as they are. Rows of
-    another dtype are rounded to that of the weights; what comes out is stored, or added, as the target is.
+    the CPUs measured; it takes float32 on a CPU. Everything else is ``addmm`` on the model's weights as they are. Rows
+    of another dtype are rounded to that of the weights; what comes out is stored, or added, as the target is.
     """
 
     def __init__(

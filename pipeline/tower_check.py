@@ -1,10 +1,10 @@
 """The start-up check: a few hard prompts through the path that inspection found and through ``encode_text``.
 
-A path is right or wrong in float32: there it agrees with ``encode_text`` to 2e-6 or isn't taken. In half precision two
-right ways differ by rounding, and that would hide a wrong one. So a tower in half precision is checked twice: a float32 copy
-of its weights both ways, to the same 2e-6; then the path itself against that copy's ``encode_text``, from which it may
-stray no further than a few times what the tower's own ``encode_text`` strays. Whether that is near enough to the weights
-as published is another question, which ``precision.py`` answers for ``--precision auto``.
+A path is right or wrong in float32: there it agrees with ``encode_text`` to 2e-6 or isn't taken. In half precision
+two right ways differ by rounding, and that would hide a wrong one. So a tower in half precision is checked twice: a
+float32 copy of its weights both ways, to the same 2e-6; then the path itself against that copy's ``encode_text``, from
+which it may stray no further than a few times what the tower's own ``encode_text`` strays. Whether that is near enough
+to the weights as published is another question, which ``precision.py`` answers for ``--precision auto``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from neglabel.pipeline.towers import Found, inspect
 
 #: What an entry may differ by in float32.
 TOLERANCE = 2e-6
-#: How many times as far as ``encode_text`` a path may stray in half precision, as 1 − cosine; and what is always allowed.
+#: How many times as far as ``encode_text`` a path may stray in half precision (1 − cosine), and what is always allowed.
 STRAY, ALLOWED = 4, 2e-6
 
 
