@@ -65,9 +65,10 @@ def embedded_world(words: int, pictures: int) -> tuple[World, NDArray[np.int64],
     ids = Tokens(loaded.tokenizer, encoder.context_length).ids(prompts).astype(np.int64)
     candidates = embed(tower("fp32", "emoji", loaded.tokenizer), ids)
     top = round(len(prompts) * 10_000 / 136_139)
+    groups = min(100, top // 10)
     name = f"embedded, {len(prompts):,} words, M = {top:,}"
     world = World(
-        name, encoder.encode([f"the nice {label}" for label in labels]), candidates, images, ID, top, top, min(100, top // 10),
+        name, encoder.encode([f"the nice {label}" for label in labels]), candidates, images, ID, top, top, groups,
         1 / loaded.identity["logit_scale"],
     )  # fmt: skip
     return world, ids, "emoji", loaded.tokenizer

@@ -60,7 +60,8 @@ def choose(trials: Sequence[Trial]) -> str:
     # Written so that NaN doesn't pass.
     passed = [("fp32", 1.0, 1.0), *((t.precision, t.speed, t.cosine) for t in trials if t.cosine and t.cosine >= GATE)]
     fastest = max(speed for _, speed, _ in passed)
-    return max((p for p in passed if p[1] * TIE >= fastest), key=lambda p: p[2])[0]
+    # A cosine may come out above 1 by rounding.
+    return max((p for p in passed if p[1] * TIE >= fastest), key=lambda p: min(p[2], 1.0))[0]
 
 
 def sentence(picked: str, trials: Sequence[Trial]) -> str:
