@@ -18,7 +18,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -66,22 +66,20 @@ def gate(world: World, found: Floats, known: Mapping[str, float], best: Any) -> 
     return {"cosine": cosine, "overlap": overlap, "auroc_moved": most, "passes": passes, "all_moved": moved}
 
 
-def worlds(words: int, pictures: int, real: bool) -> list[dict[str, Any]]:
-    """Every world and dtype → a row of the first table."""
+def worlds(words: int, pictures: int, real: bool) -> Iterator[dict[str, Any]]:
+    """Every world and dtype → a row of the first table, as it is measured."""
     world, ids, model, tokenizer = embedded_world(words, pictures)
-    rows = []
     known, best = aurocs(world, world.candidates), chosen(world, world.candidates, world.top)
     for kind in KINDS[1:]:
         found = embed(tower(kind, model, tokenizer), ids)
-        rows.append({"world": world.name, "dtype": kind, **gate(world, found, known, best)})
+        yield {"world": world.name, "dtype": kind, **gate(world, found, known, best)}
     stored = world.candidates.astype(np.float16).astype(np.float32)
-    rows.append({"world": world.name, "dtype": "storage float16", **gate(world, stored, known, best)})
+    yield {"world": world.name, "dtype": "storage float16", **gate(world, stored, known, best)}
     for world in real_worlds() if real else ():
         known, best = aurocs(world, world.candidates), chosen(world, world.candidates, world.top)
         for dtype in ("float16", "bfloat16", "int8"):
             found = rounded(world.candidates, dtype)
-            rows.append({"world": world.name, "dtype": f"rounded to {dtype}", **gate(world, found, known, best)})
-    return rows
+            yield {"world": world.name, "dtype": f"rounded to {dtype}", **gate(world, found, known, best)}
 
 
 def speeds(model: str, count: int, rounds: int) -> list[dict[str, Any]]:
@@ -124,15 +122,16 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     quick = options.quick
-    gates = worlds(*((500, 4) if quick else (options.words, 10_000)), real=not quick)
-    rates = speeds("emoji", 64, 2) if quick else speeds("ViT-B-16-quickgelu", options.nouns, options.rounds)
     processor = f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
     machine = f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"{date.today()}, {machine}")
     print(f"{'world':42} {'dtype':26} {'min cosine':>10} {'top M':>8} {'AUROC':>7}  gate")
-    for row in gates:
+    gates = []
+    for row in worlds(*((500, 4) if quick else (options.words, 10_000)), real=not quick):
+        gates.append(row)
         print(f"{row['world']:42} {row['dtype']:26} {row['cosine']:10.6f} {row['overlap']:7.2f}% "
-              f"{row['auroc_moved']:+7.3f}  {'passes' if row['passes'] else 'fails'}")  # fmt: skip
+              f"{row['auroc_moved']:+7.3f}  {'passes' if row['passes'] else 'fails'}", flush=True)  # fmt: skip
+    rates = speeds("emoji", 64, 2) if quick else speeds("ViT-B-16-quickgelu", options.nouns, options.rounds)
     print(f"\n{rates[0]['model']}, random weights" if not quick else "\nemoji")
     for row in rates:
         print(f"{row['dtype']:26} {row['prompts_per_second']:10.1f}/s {row['ratio']:7.3f} x fp32 {row['cosine']:10.6f}")
