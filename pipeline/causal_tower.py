@@ -28,6 +28,8 @@ class CausalTower:
             self.layers = [CausalLayer(block, packed) for block in parts.blocks]
         weight = parts.blocks[0].mlp.c_fc.weight
         self.device, self.dtype, self.width = weight.device, weight.dtype, parts.token_embedding.embedding_dim
+        # The residual stream: bfloat16's 8 bits would round every sum; in float32 the cosine is off by half as much.
+        self.stream = torch.float32 if self.dtype == torch.bfloat16 else self.dtype
         # On a GPU one launch takes all rows.
         self.tile = tile or (TILE if self.device.type == "cpu" else 1 << 30)
         self._scratch: dict[str, Tensor] = {}
@@ -54,7 +56,7 @@ class CausalTower:
         token, depth, last, keys, ends, first, alike = (self._put(array) for array in tree[:-1])
         rows = len(token)
         keys, mask = self._visible(keys, last)
-        x = self._buffer("x", rows, self.width)
+        x = self._buffer("x", rows, self.width, self.stream)
         embedded = self._embed(token[first], depth[first])
         torch.index_select(embedded, 0, alike, out=x)
         queries, memory = self._buffer("q", rows, self.width), self._buffer("kv", rows, 2 * self.width)
@@ -63,8 +65,9 @@ class CausalTower:
             if number == 0:
                 # Before attention mixes, a node is its token and its place: each pair once.
                 normed = layer.ln_1(embedded)
-                torch.index_select(layer.queries(normed, torch.empty_like(normed)), 0, alike, out=queries)
-                both = normed.new_empty(len(normed), 2 * self.width)
+                asked = layer.queries(normed, torch.empty_like(normed, dtype=self.dtype))
+                torch.index_select(asked, 0, alike, out=queries)
+                both = normed.new_empty(len(normed), 2 * self.width, dtype=self.dtype)
                 torch.index_select(layer.keys_values(normed, both), 0, alike, out=memory)
             else:
                 for part in self._tiles(rows):
@@ -87,7 +90,7 @@ class CausalTower:
         """The last layer, of which only the end nodes are read: nobody else needs a query, a projection, an MLP."""
         read = x[ends]
         if number:
-            asked = torch.empty_like(read)
+            asked = torch.empty_like(read, dtype=self.dtype)
             for part in self._tiles(len(read)):
                 layer.queries(layer.ln_1(read[part]), asked[part])
             queries.index_copy_(0, ends, asked)
@@ -121,31 +124,32 @@ class CausalTower:
         parts = self.parts
         place = depth
         if parts.cls is None:
-            x = parts.token_embedding(token).to(self.dtype)
+            x = parts.token_embedding(token).to(self.stream)
         else:
             is_cls = token == parts.cls_token
-            x = parts.token_embedding(token.clamp(max=parts.cls_token - 1)).to(self.dtype)
-            x = torch.where(is_cls[:, None], parts.cls.to(self.dtype), x)
+            x = parts.token_embedding(token.clamp(max=parts.cls_token - 1)).to(self.stream)
+            x = torch.where(is_cls[:, None], parts.cls.to(self.stream), x)
             place = depth.masked_fill(is_cls, len(parts.positional_embedding) - 1)
-        placed: Tensor = x + parts.positional_embedding.to(self.dtype)[place]
+        placed: Tensor = x + parts.positional_embedding.to(self.stream)[place]
         return placed
 
     def _project(self, x: Tensor) -> Tensor:
         projection = self.parts.projection
         if isinstance(projection, nn.Linear):
-            x = projection(x)
+            bias = projection.bias
+            x = F.linear(x, projection.weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
         elif projection is not None:
-            x = x @ projection
+            x = x @ projection.to(x.dtype)
         return F.normalize(x.float(), dim=-1)
 
     def _tiles(self, rows: int) -> list[slice]:
         return [slice(i, min(i + self.tile, rows)) for i in range(0, rows, self.tile)]
 
-    def _buffer(self, name: str, rows: int, width: int) -> Tensor:
+    def _buffer(self, name: str, rows: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
         held = self._scratch.get(name)
         if held is None or len(held) < rows or held.shape[1] != width:
             # Zeros: a node without a query keeps what was there, and that must be a number.
-            self._scratch[name] = held = torch.zeros(rows, width, dtype=self.dtype, device=self.device)
+            self._scratch[name] = held = torch.zeros(rows, width, dtype=dtype or self.dtype, device=self.device)
         return held[:rows]
 
     def _put(self, array: NDArray[np.int64]) -> Tensor:

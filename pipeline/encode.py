@@ -56,12 +56,13 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         return estimate(settings, specs, prompts, reporter)
 
     from neglabel.pipeline.encode_workers import check_devices
-    from neglabel.pipeline.models import load_model, resolve_device
+    from neglabel.pipeline.models import resolve_device
+    from neglabel.pipeline.precision import load_settled
     from neglabel.pipeline.text_encoder import TextEncoder
 
     claim_folder(settings.out, FORMAT, create=False)
     check_devices(resolve_device(settings.device).type, settings.devices)
-    loaded = load_model(settings.model, settings.pretrained, settings.quickgelu, settings.device, settings.precision)
+    loaded, choice = load_settled(settings, reporter.say)
     loaded.model.visual = None  # more than half of a model's memory, and no word needs it
     encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
@@ -87,7 +88,8 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
             "preset": settings.preset,
             "prompts": prompts.templates,
             "model": dict(loaded.identity),
-            "precision": settings.precision,
+            "precision": loaded.precision,
+            **choice,
             "device": loaded.device.type,
             **{name: getattr(settings, name) for name in (
                 "storage", "dedupe", "shard_rows", "batch_size", "limit", "sample", "too_long")},
@@ -100,7 +102,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     )
     expected = rows_expected(specs, settings.sample or settings.limit)
     reporter.say(
-        f"encode: {settings.model} on {loaded.device}, {settings.precision}, stored as {settings.storage}; "
+        f"encode: {settings.model} on {loaded.device}, {loaded.precision}, stored as {settings.storage}; "
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
     kept, encoded = sum(record["rows"] for record in manifest["shards"]), 0

@@ -15,6 +15,8 @@ from neglabel.pipeline import hf_text
 from neglabel.pipeline.model_source import ModelSource, configured_dimension, find_model, quiet
 from neglabel.pipeline.weights import load_weights
 
+#: Precisions of the computation.
+PRECISIONS = ("fp32", "fp16", "bf16")
 #: Two embeddings can be compared only where these agree.
 IDENTITY_FIELDS = ("checkpoint_sha256", "quick_gelu", "embed_dim", "context_length")
 
@@ -52,9 +54,11 @@ def load_model(
         precision: ``fp32``, ``fp16`` or ``bf16`` (layer norms stay in float32).
 
     Raises:
-        UsageError: unknown model or tag, missing file, or it isn't known whether the weights need QuickGELU.
+        UsageError: unknown model, tag or precision, missing file, or it isn't known whether the weights need QuickGELU.
         NeglabelError: weights can't be downloaded or read.
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is none of a loaded model's; use {', '.join(PRECISIONS)}")
     place = resolve_device(device)
     source = find_model(name, pretrained, quickgelu)
     with warnings.catch_warnings(), quiet():

@@ -20,7 +20,8 @@ class Product:
     """``gain · rows · weightᵀ + bias_gain · bias``; ``bias_gain`` is ``gain`` unless given.
 
     oneDNN on weights packed beforehand (a copy) does 1.3 times as many products a second as PyTorch's own ``addmm`` on
-    the CPUs measured; it takes float32 on a CPU. Everything else is ``addmm`` on the model's weights as they are.
+    the CPUs measured; it takes float32 on a CPU. Everything else is ``addmm`` on the model's weights as they are. Rows
+    of another dtype are rounded to that of the weights; what comes out is stored, or added, as the target is.
     """
 
     def __init__(
@@ -39,12 +40,18 @@ class Product:
         """(t, in) → ``out`` (t, out)."""
         if self.packed is not None:
             return out.copy_(self._one_dnn(rows))
+        rows = rows.to(self.weight.dtype)
+        if out.dtype != rows.dtype:
+            return out.copy_(torch.addmm(self.bias, rows, self.weight, beta=self.bias_gain, alpha=self.gain))
         return torch.addmm(self.bias, rows, self.weight, beta=self.bias_gain, alpha=self.gain, out=out)
 
     def add_to(self, x: Tensor, rows: Tensor) -> None:
         """Add the product to ``x`` (t, out) in place."""
         if self.packed is not None:
             x.add_(self._one_dnn(rows))
+        elif x.dtype != self.weight.dtype:
+            rows = rows.to(self.weight.dtype)
+            x.add_(torch.addmm(self.bias, rows, self.weight, beta=self.bias_gain, alpha=self.gain))
         else:
             x.addmm_(rows, self.weight, alpha=self.gain).add_(self.bias, alpha=self.bias_gain)
 

@@ -47,7 +47,9 @@ class EncodeSettings(_Model):
         {}, description='prompt template, for all words or for some: "a {}", noun="the nice {}", fr:noun="le {}"'
     )
     dedupe: Literal["text", "text+pos", "none"] = Field("text", description="text, text+pos or none; first seen wins")
-    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the computation: fp32, fp16 or bf16")
+    precision: Literal["fp32", "fp16", "bf16", "auto"] = Field(
+        "fp32", description="of the computation: fp32, fp16, bf16, or auto: the fastest here that embeds as fp32 does"
+    )
     storage: Literal["float16", "float32"] = Field("float16", description="of the stored embedding: float16, float32")
     shard_rows: int = Field(65_536, ge=1, description="candidates a shard")
     batch_size: int = Field(256, ge=1, description="prompts a forward pass, if a text tower needs padding")
