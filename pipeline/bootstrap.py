@@ -22,8 +22,8 @@ Floats = NDArray[np.float64]
 COVERAGE = 0.95
 #: Pairs of an ID set and an OOD set, by name.
 Pairs = Sequence[tuple[str, str]]
-#: Weights held at once for each data set: 32 MB.
-_WEIGHTS = 1 << 22
+#: Weights held at once for each data set: 8 MB.
+_WEIGHTS = 1 << 20
 
 
 @dataclass(frozen=True)
