@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from mpmath import mp, mpf
@@ -11,7 +13,7 @@ from scipy.stats import entropy
 from neglabel import UsageError
 from neglabel.pipeline.scores import Block, compute_all, group_negatives, neglabel
 from neglabel.pipeline.scores.clipn import agreeing_to_differ, competing_to_win
-from neglabel.pipeline.scores.similarity import similarities
+from neglabel.pipeline.scores.similarity import Similarity, similarities
 from neglabel.pipeline.scores.zoc import zoc
 
 from .test_scores import cosines, logit_of
@@ -71,23 +73,24 @@ def test_similarities_in_place_of_the_cosine() -> None:
     rng = np.random.default_rng(10)
     images, labels, words = (rng.normal(size=(n, 16)) for n in (6, 4, 30))
     images, labels, words = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (images, labels, words))
-    want = {
+    want: dict[Similarity, Callable[[np.ndarray, np.ndarray], float]] = {
         "cosine": lambda h, e: float(np.dot(h, e)),
         "l1": lambda h, e: -float(np.mean(np.abs(h - e))),
         "kl": lambda h, e: -float(entropy(softmax(h), softmax(e))),
     }
     for kind, by_hand in want.items():
         expected = [[by_hand(h, e) for e in words] for h in images]
-        np.testing.assert_allclose(similarities(images, words, kind), expected, rtol=1e-10, atol=1e-15)  # type: ignore[arg-type]
-        assert similarities(images, words[:0], kind).shape == (6, 0)  # type: ignore[arg-type]
+        np.testing.assert_allclose(similarities(images, words, kind), expected, rtol=1e-10, atol=1e-15)
+        assert similarities(images, words[:0], kind).shape == (6, 0)
     groups = group_negatives(30, 4, seed=2)
     block = Block(
         images @ labels.T, images @ words.T, groups, embeddings=images, label_vectors=labels, negative_vectors=words
     )
     made = compute_all({"neglabel-l1": None, "neglabel-kl": 0.001}, block)
-    parts = [similarities(images, texts, "l1") for texts in (labels, words)]
-    np.testing.assert_array_equal(made["neglabel-l1"][1], neglabel(*parts, 0.01, groups)[1])
-    parts = [similarities(images, texts, "kl") for texts in (labels, words)]
-    np.testing.assert_array_equal(made["neglabel-kl"][1], neglabel(*parts, 0.001, groups)[1])
+    temperatures: dict[Similarity, float] = {"l1": 0.01, "kl": 0.001}
+    for kind, temperature in temperatures.items():
+        positive, negative = (similarities(images, texts, kind) for texts in (labels, words))
+        want_logit = neglabel(positive, negative, temperature, groups)[1]
+        np.testing.assert_array_equal(made[f"neglabel-{kind}"][1], want_logit)
     with pytest.raises(UsageError, match="similarity is 'l2'; use cosine, l1, kl"):
         similarities(images, words, "l2")  # type: ignore[arg-type]
