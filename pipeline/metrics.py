@@ -1,4 +1,4 @@
-"""OOD detection metrics of plain arrays, in float64: AUROC, FPR95 in both conventions, AUPR, accuracy.
+"""OOD detection metrics of plain arrays, in float64: AUROC, FPR95 in three conventions, AUPR, accuracy.
 
 Scores are high for ID pictures. Every function returns a share in [0, 1] and depends on the order of the scores
 alone, so infinite log-odds are as good as finite ones; NaN is refused. Ties count as scikit-learn counts them.
@@ -17,7 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.text import normalise
 
+#: What reports offer.
 Convention = Literal["id-positive", "ood-positive"]
+#: With the one that only serves to match the NegLabel authors' figures.
+AnyConvention = Literal["id-positive", "ood-positive", "nearest-recall"]
 Floats = NDArray[np.float64]
 
 
@@ -54,16 +57,20 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["id", "o
 
 
 def fpr95(
-    id_scores: ArrayLike, ood_scores: ArrayLike, convention: Convention = "id-positive", level: float = 0.95
+    id_scores: ArrayLike, ood_scores: ArrayLike, convention: AnyConvention = "id-positive", level: float = 0.95
 ) -> float:
     """False positive rate where ``level`` of the positives are found.
 
-    ``id-positive`` (NegLabel's code): positives are ID. With λ the highest threshold that ``level`` of ID reaches,
-    the share of OOD at or above λ.
+    ``id-positive``: positives are ID. With λ the highest threshold that ``level`` of ID reaches, the share of OOD at
+    or above λ.
     ``ood-positive`` (OpenOOD, pytorch-ood): positives are OOD, found by the negated score. With λ the lowest
     threshold at or below which ``level`` of OOD lies, the share of ID at or below λ.
+    ``nearest-recall`` (the code of NegLabel, MCM and others before them, ``fpr_and_fdr_at_recall``): positives are ID.
+    Of all thresholds take the one whose recall is nearest to ``level``, below it or above; of two as near, the higher
+    recall; of thresholds of equal recall, the lowest. So OOD counts down to the next ID score below, a little more
+    than ``id-positive`` has where ``level`` can be met exactly.
 
-    The two answer different questions and may differ by tens of points; a table holds one of them and says which.
+    The first two answer different questions and may differ by tens of points; a table holds one of them and says which.
 
     Args:
         id_scores: (n,) floats; high = ID.
@@ -75,11 +82,23 @@ def fpr95(
         UsageError: an unknown convention, or ``level`` out of range.
     """
     inside, outside = _scores(id_scores, "ID"), _scores(ood_scores, "OOD")
-    if convention not in get_args(Convention):
-        raise UsageError(f"FPR95 convention is {convention!r}; use {' or '.join(get_args(Convention))}")
+    if convention not in get_args(AnyConvention):
+        raise UsageError(f"FPR95 convention is {convention!r}; use {' or '.join(get_args(AnyConvention))}")
+    if convention == "nearest-recall":
+        return _at_nearest_recall(inside, outside, level)
     if convention == "ood-positive":
         inside, outside = -outside, -inside
     return float(np.mean(outside >= acceptance_threshold(inside, level)))
+
+
+def _at_nearest_recall(inside: Floats, outside: Floats, level: float) -> float:
+    if not 0 < level <= 1:
+        raise UsageError(f"level is {level}; give a share above 0 and at most 1")
+    values, counts = np.unique(inside, return_counts=True)
+    # In floats as in the authors' code, rounding included, so that their figures come out.
+    recall = np.cumsum(counts[::-1])[::-1] / len(inside)
+    chosen = int(np.argmin(np.abs(recall - level)))
+    return float(np.mean(outside >= values[0] if chosen == 0 else outside > values[chosen - 1]))
 
 
 def acceptance_threshold(scores: ArrayLike, level: float = 0.95) -> float:

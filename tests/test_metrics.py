@@ -39,6 +39,21 @@ def test_fpr95_is_its_definition(inside: list[float], ood: list[float]) -> None:
 
 
 @given(samples, samples)
+def test_nearest_recall_is_the_authors_choice(inside: list[float], ood: list[float]) -> None:
+    """Walk down the thresholds from full recall up, as their code does; the first that is nearest counts."""
+    best, chosen = math.inf, 0.0
+    for threshold in sorted({*inside, *ood}):
+        recall = sum(x >= threshold for x in inside) / len(inside)
+        if recall == 1.0 and any(sum(x >= t for x in inside) == len(inside) for t in {*inside, *ood} if t > threshold):
+            continue  # their curve ends at the highest threshold that finds all
+        if abs(recall - 0.95) < best and recall:
+            best, chosen = abs(recall - 0.95), sum(x >= threshold for x in ood) / len(ood)
+    assert metrics.fpr95(inside, ood, "nearest-recall") == chosen
+    with pytest.raises(UsageError, match="level is 0"):
+        metrics.fpr95(inside, ood, "nearest-recall", level=0)
+
+
+@given(samples, samples)
 def test_against_scikit_learn(inside: list[float], ood: list[float]) -> None:
     scores = np.clip([*inside, *ood], -1e300, 1e300)  # scikit-learn refuses infinities; this keeps the order
     is_id = np.array([1] * len(inside) + [0] * len(ood))
@@ -102,7 +117,7 @@ def test_refusals_name_the_side(metric) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(UsageError, match="id-positive or ood-positive"):
+    with pytest.raises(UsageError, match="id-positive or ood-positive or nearest-recall"):
         metrics.fpr95([1], [0], "both")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="use id or ood"):
         metrics.aupr([1], [0], "unknown")  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ import pytest
 from mpmath import mp, mpf
 
 from neglabel import UsageError
-from neglabel.pipeline.scores import SCORES, compute, mcm, msp, neglabel
+from neglabel.pipeline.scores import REGISTRY, SCORES, compute, mcm, msp, neglabel, spec_of
+from neglabel.pipeline.scores.softmax import tempered_msp
 
 from .test_scores import cosines
 
@@ -23,7 +24,7 @@ def test_no_negatives_is_no_evidence() -> None:
         assert np.isnan(score).all() == np.isnan(logit).all() == SCORES[name].needs_negatives
 
 
-@pytest.mark.parametrize(("function", "temperature"), [(mcm, 1.0), (msp, 0.01)])
+@pytest.mark.parametrize(("function", "temperature"), [(mcm, 1.0), (msp, 0.01), (tempered_msp, 10.0)])
 def test_softmax_scores_against_the_definition(function: object, temperature: float) -> None:
     positive = cosines(np.random.default_rng(3), 20, 11)
     score, logit = function(positive)  # type: ignore[operator]
@@ -50,13 +51,23 @@ def test_saturated_msp_keeps_its_order() -> None:
 
 
 def test_registry_names_what_is_valid() -> None:
-    assert list(SCORES) == ["neglabel", "neglabel-ungrouped", "mcm", "msp"]
-    with pytest.raises(UsageError, match="neglabel, neglabel-ungrouped, mcm, msp"):
-        compute("energy", np.ones((1, 1)), np.ones((1, 1)))
+    assert list(SCORES)[:4] == ["neglabel", "neglabel-ungrouped", "mcm", "msp"]
+    with pytest.raises(UsageError, match="'ncm'; valid: neglabel, neglabel-ungrouped, mcm, msp, tempered"):
+        compute("ncm", np.ones((1, 1)), np.ones((1, 1)))
     positive, negative = np.array([[0.3, 0.1]]), np.array([[0.2]])
     assert compute("mcm", positive, negative)[0] != compute("msp", positive, negative)[0]
     assert compute("msp", positive, negative, 1.0)[0] == compute("mcm", positive, negative)[0]
     assert math.isclose(compute("neglabel", positive, negative)[1][0], neglabel(positive, negative, 0.01)[1][0])
+
+
+def test_a_score_that_needs_more_than_the_stage_has_is_refused_in_one_sentence() -> None:
+    assert set(REGISTRY) > set(SCORES)
+    for name in set(REGISTRY) - set(SCORES):
+        with pytest.raises(UsageError, match=rf"score '{name}' needs .* doesn't supply; call it from Python") as caught:
+            spec_of(name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="score 'maxlogit' has no temperature"):
+        compute("maxlogit", np.ones((1, 2)), np.ones((1, 1)), 0.5)
 
 
 @pytest.mark.parametrize("name", list(SCORES))

@@ -1,60 +1,89 @@
-"""Scores: functions of plain cosine arrays, and the one registry of them.
+"""Scores: functions of plain arrays, and the one registry of them.
 
-Adding a score is one module with a function of ``(positive, negative, temperature, groups)`` or fewer of these, and
-one line in :data:`SCORES`. Every score is high for ID and returns ``(score, logit)``: the logit orders pictures as the
-score does without ever tying by rounding.
+Adding a score is one module with a pure function, and one line in ``registry.py``. Every score is high for ID and
+returns ``(score, logit)``: the logit orders pictures as the score does without ever tying by rounding. Scores of a
+block share one pass over its cosines (:mod:`neglabel.pipeline.scores.block`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neglabel import UsageError
-from neglabel.pipeline.scores.neglabel import Groups, group_negatives, neglabel
+from neglabel.pipeline.scores.bank import Bank, Fitted
+from neglabel.pipeline.scores.block import Block, Cosines
+from neglabel.pipeline.scores.neglabel import Groups, fused_groups, group_negatives, neglabel
+from neglabel.pipeline.scores.registry import REGISTRY, SCORES, SUPPLIED
 from neglabel.pipeline.scores.softmax import mcm, msp
-from neglabel.pipeline.scores.stable import Floats
+from neglabel.pipeline.scores.spec import WORDS, Result, ScoreSpec
+from neglabel.pipeline.scores.stable import check
 
-__all__ = ["SCORES", "ScoreSpec", "compute", "group_negatives", "mcm", "msp", "neglabel", "spec_of"]
-
-Cosines = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class ScoreSpec:
-    """A score: ``function(positive, negative, temperature, groups)`` → ``(score, logit)``.
-
-    ``needs_negatives``: without negative labels it says nothing (NaN). ``grouped``: it uses groups of them.
-    """
-
-    name: str
-    temperature: float
-    needs_negatives: bool
-    grouped: bool
-    function: Callable[[Cosines, Cosines, float, Groups | None], tuple[Floats, Floats]]
-
-
-_ALL: Sequence[ScoreSpec] = (
-    ScoreSpec("neglabel", 0.01, True, True, neglabel),
-    ScoreSpec("neglabel-ungrouped", 0.01, True, False, neglabel),
-    ScoreSpec("mcm", 1.0, False, False, lambda positive, _negative, temperature, _groups: mcm(positive, temperature)),
-    ScoreSpec("msp", 0.01, False, False, lambda positive, _negative, temperature, _groups: msp(positive, temperature)),
-)
-#: The scores by name.
-SCORES: Mapping[str, ScoreSpec] = MappingProxyType({spec.name: spec for spec in _ALL})
+__all__ = [
+    "REGISTRY", "SCORES", "Bank", "Block", "ScoreSpec", "compute", "compute_all", "fit_all", "fused_groups",
+    "group_negatives", "mcm", "msp", "neglabel", "spec_of",
+]  # fmt: skip
 
 
 def spec_of(name: str) -> ScoreSpec:
-    """The score called ``name``. Raises UsageError naming the valid ones."""
-    try:
-        return SCORES[name]
-    except KeyError:
-        raise UsageError(f"unknown score {name!r}; valid: {', '.join(SCORES)}") from None
+    """The score called ``name``, of those that the score stage can compute.
+
+    Raises:
+        UsageError: naming the valid ones where there is no such score, and what is missing where it needs more than
+            the stage supplies.
+    """
+    if name not in REGISTRY:
+        raise UsageError(f"unknown score {name!r}; valid: {', '.join(SCORES)}")
+    if name not in SCORES:
+        missing = " and ".join(words for need, words in WORDS.items() if need in REGISTRY[name].needs - SUPPLIED)
+        raise UsageError(
+            f"score {name!r} needs {missing}, which `neglabel score` doesn't supply; call it from Python "
+            "(neglabel.pipeline.scores: fit_all, compute_all)"
+        )
+    return SCORES[name]
+
+
+def fit_all(names: Iterable[str], bank: Bank) -> dict[str, Fitted]:
+    """Fit those of the scores that need a bank, once a run. Raises as the scores' own ``fit``."""
+    return {name: fit(bank) for name in names if (fit := REGISTRY[name].fit) is not None}
+
+
+def compute_all(
+    temperatures: Mapping[str, float | None], block: Block, fitted: Mapping[str, Fitted] = MappingProxyType({})
+) -> dict[str, Result]:
+    """Every score asked for, of one block of pictures, from one pass over its cosines.
+
+    Args:
+        temperatures: T by name (a key of :data:`REGISTRY`); None takes the score's own.
+        block: the pictures; what a score needs must be there.
+        fitted: of :func:`fit_all`.
+
+    Returns:
+        By name, in the order asked: score and logit, each (n,) float64; high = ID. Scores that need negatives are NaN
+        where there are none.
+
+    Raises:
+        UsageError: an unknown score, a temperature for one that has none, or something needed that is not there.
+        ValueError: K = 0, or a temperature that is not above 0.
+    """
+    return {name: _one(name, temperature, block, fitted) for name, temperature in temperatures.items()}
+
+
+def _one(name: str, temperature: float | None, block: Block, fitted: Mapping[str, Fitted]) -> Result:
+    spec = REGISTRY[name] if name in REGISTRY else spec_of(name)
+    t = spec.temperature if temperature is None else temperature
+    check(block.positive, t)
+    if not spec.tempered and t != spec.temperature:
+        raise UsageError(f"score {name!r} has no temperature; leave --temperature {name}={t:g} out")
+    if spec.needs_negatives and (not block.negative.shape[1] or (spec.grouped and block.no_groups)):
+        return np.full(len(block), np.nan), np.full(len(block), np.nan)
+    if spec.function is not None:
+        return spec.function(block, t)
+    if name not in fitted:
+        raise UsageError(f"score {name!r} needs {WORDS['bank']}; fit it first (neglabel.pipeline.scores.fit_all)")
+    return fitted[name](block.given(block.embeddings, "embeddings"))
 
 
 def compute(
@@ -63,8 +92,8 @@ def compute(
     negative: Cosines,
     temperature: float | None = None,
     groups: Groups | None = None,
-) -> tuple[Floats, Floats]:
-    """Score pictures from their cosines.
+) -> Result:
+    """One score of pictures from their cosines; for several of them :func:`compute_all` takes one pass.
 
     Args:
         name: a key of :data:`SCORES`.
@@ -73,12 +102,6 @@ def compute(
         temperature: T > 0; None takes the score's own.
         groups: (n_g, m) indices of negatives, from :func:`group_negatives`; None: all together.
 
-    Returns:
-        score and logit, each (n,) float64; high = ID.
-
-    Raises:
-        UsageError: an unknown score.
-        ValueError: K = 0, or a temperature that is not above 0.
+    Returns and raises as :func:`compute_all`.
     """
-    spec = spec_of(name)
-    return spec.function(positive, negative, spec.temperature if temperature is None else temperature, groups)
+    return compute_all({spec_of(name).name: temperature}, Block(positive, negative, groups))[name]

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import UsageError
+from neglabel.pipeline.scores.block import Block, Groups
 from neglabel.pipeline.scores.stable import Floats, check, log_sigmoid, logsumexp
 
-Groups = NDArray[np.int64]
+__all__ = ["N_GROUPS", "Groups", "fused_groups", "group_negatives", "id_share", "neglabel"]
+
 #: n_g of the paper.
 N_GROUPS = 100
 
@@ -50,11 +52,20 @@ def neglabel(
         ValueError: K = 0, or a temperature that is not above 0.
     """
     check(positive, temperature)
-    n = len(positive)
     if negative.shape[1] == 0 or (groups is not None and groups.size == 0):
-        return np.full(n, np.nan), np.full(n, np.nan)
-    chosen = negative[:, None, :] if groups is None else negative[:, groups]
-    evidence = logsumexp(_over(positive, temperature))[:, None] - logsumexp(_over(chosen, temperature))
+        return np.full(len(positive), np.nan), np.full(len(positive), np.nan)
+    block = Block(positive, negative, groups)
+    return id_share(block.positive_lse(temperature), block.group_lse(temperature))
+
+
+def id_share(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
+    """Score and logit of :func:`neglabel` from its sums.
+
+    Args:
+        ours: (n,) lse_k(a_k/T) of the ID labels.
+        theirs: (n, n_g) lse_j(b_j/T) of each group of negatives.
+    """
+    evidence = ours[:, None] - theirs
     if evidence.shape[1] == 1:
         z = evidence[:, 0]
         return np.exp(log_sigmoid(z)), z
@@ -62,10 +73,6 @@ def neglabel(
     log_in = logsumexp(log_sigmoid(evidence)) - log_groups
     log_out = logsumexp(log_sigmoid(-evidence)) - log_groups
     return np.exp(log_in), log_in - log_out
-
-
-def _over(cosines: NDArray[np.floating[Any]], temperature: float) -> Floats:
-    return np.asarray(np.divide(cosines, temperature, dtype=np.float64))
 
 
 def group_negatives(
@@ -99,3 +106,24 @@ def group_negatives(
         chosen = generator.permutation(count)[:used]
         chosen = np.sort(chosen) if order == "rank" else chosen
     return np.asarray(chosen, dtype=np.int64).reshape(n_groups, size)
+
+
+def fused_groups(groups: Groups, count: int, seed: int = 0) -> Groups:
+    """``count`` random ones of the groups, for a score that is the mean over these alone (Table 16).
+
+    Nested: with one seed, fewer groups are a part of more. The authors' code takes the first ``count − 1`` of its
+    permuted groups instead (``scores[:, 0:num-1]``), one less than asked, which may be why the rows of Table 16 for
+    one and two groups hardly differ.
+
+    Args:
+        groups: (n_g, m), from :func:`group_negatives`.
+
+    Returns:
+        (count, m).
+
+    Raises:
+        UsageError: fewer than 1 or more than n_g.
+    """
+    if not 1 <= count <= len(groups):
+        raise UsageError(f"{count} fused groups of {len(groups)}; choose 1 to {len(groups)}")
+    return groups[np.random.default_rng(seed).permutation(len(groups))[:count]]

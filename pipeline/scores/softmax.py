@@ -1,7 +1,9 @@
-"""Scores from the ID labels alone: the largest softmax share, at two temperatures that are often confused.
+"""Scores from the ID labels alone: the largest softmax share, at three temperatures that are often confused.
 
-Source: Ming et al., "Delving into Out-of-Distribution Detection with Vision-Language Representations" (MCM),
-NeurIPS 2022; code at github.com/deeplearning-wisc/MCM.
+Sources: Ming et al., "Delving into Out-of-Distribution Detection with Vision-Language Representations" (MCM),
+NeurIPS 2022, code at github.com/deeplearning-wisc/MCM; Hendrycks & Gimpel, "A Baseline for Detecting Misclassified
+and Out-of-Distribution Examples" (MSP), ICLR 2017; Liang et al., "Enhancing the Reliability of Out-of-Distribution
+Image Detection in Neural Networks" (ODIN), ICLR 2018, code at github.com/facebookresearch/odin.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neglabel.pipeline.scores.stable import Floats, check, logsumexp
+from neglabel.pipeline.scores.stable import Floats, check, log_sigmoid, top_and_rest
 
 
 def mcm(positive: NDArray[np.floating[Any]], temperature: float = 1.0) -> tuple[Floats, Floats]:
@@ -32,19 +34,27 @@ def mcm(positive: NDArray[np.floating[Any]], temperature: float = 1.0) -> tuple[
         ValueError: K = 0, or a temperature that is not above 0.
     """
     check(positive, temperature)
-    scaled = np.divide(positive, temperature, dtype=np.float64)
-    if scaled.shape[1] == 1:
-        return np.ones(len(scaled)), np.full(len(scaled), np.inf)
-    # The largest goes last; a tie for the largest leaves its twin among the rest, where it belongs.
-    parted = np.partition(scaled, scaled.shape[1] - 1, axis=1)
-    logit = parted[:, -1] - logsumexp(parted[:, :-1])
-    return np.asarray(np.exp(-np.logaddexp(0.0, -logit))), logit
+    return largest_share(*top_and_rest(positive, temperature))
+
+
+def largest_share(top: Floats, rest: Floats) -> tuple[Floats, Floats]:
+    """Score and logit from the largest a_k/T and the log-sum of the others, (n,) each."""
+    logit = top - rest
+    return np.exp(log_sigmoid(logit)), logit
 
 
 def msp(positive: NDArray[np.floating[Any]], temperature: float = 0.01) -> tuple[Floats, Floats]:
     """The same at CLIP's logit scale of 100 (T = 0.01): the maximum softmax probability of the zero-shot classifier.
 
-    After Hendrycks & Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017.
-    Papers also call this one MCM; it ranks differently, so it has its own name here. See :func:`mcm`.
+    Papers and tools (OpenOOD's "mcm" among them) also call this one MCM; it ranks differently, so it has its own name
+    here. See :func:`mcm`.
+    """
+    return mcm(positive, temperature)
+
+
+def tempered_msp(positive: NDArray[np.floating[Any]], temperature: float = 10.0) -> tuple[Floats, Floats]:
+    """ODIN without its noise (ε = 0): softmax of CLIP's logits (100 times the cosines) at ODIN's T = 1,000.
+
+    In cosines that is T = 10. The input gradients of ODIN need a model at hand, not embeddings. See :func:`mcm`.
     """
     return mcm(positive, temperature)

@@ -1,0 +1,88 @@
+"""The one registry of scores: a line a score.
+
+What a line says: name, needs, the function of a block and a temperature (or ``fit``), the score's own temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from neglabel.pipeline.scores import linear, proportional
+from neglabel.pipeline.scores.block import Block
+from neglabel.pipeline.scores.clipn import agreeing_to_differ, competing_to_win
+from neglabel.pipeline.scores.gradnorm import gradnorm
+from neglabel.pipeline.scores.knn import fit_knn
+from neglabel.pipeline.scores.logits import unbounded
+from neglabel.pipeline.scores.mahalanobis import fit_mahalanobis, fit_mahalanobis_mcm
+from neglabel.pipeline.scores.neglabel import id_share
+from neglabel.pipeline.scores.similarity import by_similarity
+from neglabel.pipeline.scores.softmax import largest_share
+from neglabel.pipeline.scores.spec import Need, Result, ScoreSpec
+from neglabel.pipeline.scores.vim import fit_vim
+from neglabel.pipeline.scores.zoc import zoc
+
+#: What the score stage supplies today. A score that needs more is refused by :func:`spec_of`.
+SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups"})
+#: γ of the binarised forms.
+_GAMMA = linear.THRESHOLD
+
+
+def _ungrouped(b: Block, t: float) -> Result:
+    return id_share(b.positive_lse(t), b.negative_lse(t)[:, None])
+
+
+def _needs(*needs: Need) -> frozenset[Need]:
+    return frozenset(needs)
+
+
+_BOTH = _needs("labels", "negatives")
+_LABELS = _needs("labels")
+_BANK = _needs("embeddings", "bank")
+_ALL: Sequence[ScoreSpec] = (
+    ScoreSpec("neglabel", _BOTH | {"groups"}, lambda b, t: id_share(b.positive_lse(t), b.group_lse(t)), 0.01),
+    ScoreSpec("neglabel-ungrouped", _BOTH, _ungrouped, 0.01),
+    ScoreSpec("mcm", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t))),
+    ScoreSpec("msp", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t)), 0.01),
+    ScoreSpec("tempered-msp", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t)), 10.0),
+    ScoreSpec("maxlogit", _LABELS, lambda b, _: unbounded(b.top()), tempered=False),
+    ScoreSpec("energy", _LABELS, lambda b, t: unbounded(t * b.positive_lse(t)), 0.01),
+    ScoreSpec("linear-sum", _BOTH, lambda b, _: linear.linear_sum(*b.sums()), tempered=False),
+    ScoreSpec("linear-binarised", _BOTH, lambda b, _: linear.linear_binarised(*b.counts(_GAMMA)), tempered=False),
+    ScoreSpec("toy", _needs("negatives"), lambda b, _: linear.toy(b.counts(_GAMMA)[1]), tempered=False),
+    ScoreSpec("max-exp", _BOTH, lambda b, t: proportional.max_exp(*b.top_and_rest(t), b.negative_lse(t)), 0.01),
+    ScoreSpec("sum-cos", _BOTH, lambda b, _: proportional.sum_cos(*b.sums()), tempered=False),
+    ScoreSpec("max-cos", _BOTH, lambda b, _: proportional.max_cos(b.top(), *b.sums()), tempered=False),
+    ScoreSpec("binarised", _BOTH, lambda b, _: proportional.binarised(*b.counts(_GAMMA)), tempered=False),
+    ScoreSpec("neglabel-l1", _BOTH | {"groups", "embeddings"}, lambda b, t: by_similarity(b, "l1", t), 0.01),
+    ScoreSpec("neglabel-kl", _BOTH | {"groups", "embeddings"}, lambda b, t: by_similarity(b, "kl", t), 0.01),
+    ScoreSpec(
+        "gradnorm",
+        _LABELS | {"embeddings"},
+        lambda b, t: gradnorm(np.divide(b.positive, t, dtype=np.float64), b.given(b.embeddings, "embeddings")),
+        0.01,
+    ),
+    ScoreSpec("knn", _BANK, fit=fit_knn, tempered=False),
+    ScoreSpec("vim", _BANK, fit=fit_vim, tempered=False),
+    ScoreSpec("mahalanobis", _BANK, fit=fit_mahalanobis, tempered=False),
+    ScoreSpec("mahalanobis-mcm", _BANK, fit=fit_mahalanobis_mcm, tempered=False),
+    ScoreSpec(
+        "clipn-ctw",
+        _LABELS | {"no-texts"},
+        lambda b, t: competing_to_win(b.positive, b.given(b.no_positive, "no-texts"), t),
+        0.01,
+    ),
+    ScoreSpec(
+        "clipn-atd",
+        _LABELS | {"no-texts"},
+        lambda b, t: agreeing_to_differ(b.positive, b.given(b.no_positive, "no-texts"), t),
+        0.01,
+    ),
+    ScoreSpec("zoc", _LABELS | {"generated"}, lambda b, t: zoc(b.positive, b.given(b.generated, "generated"), t), 0.01),
+)
+#: Every score by name.
+REGISTRY: Mapping[str, ScoreSpec] = MappingProxyType({spec.name: spec for spec in _ALL})
+#: Those that the score stage can compute, by name.
+SCORES: Mapping[str, ScoreSpec] = MappingProxyType({n: spec for n, spec in REGISTRY.items() if spec.needs <= SUPPLIED})
