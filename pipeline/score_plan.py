@@ -46,6 +46,8 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
             raise UsageError(f"--temperature {given}: write SCORE=T with a score asked for ({', '.join(chosen)})")
         if not (temperature > 0 and math.isfinite(temperature)):
             raise UsageError(f"--temperature {name}={temperature:g}: a temperature is a finite number above 0")
+        if not SCORES[name].tempered:
+            raise UsageError(f"--temperature {name}={temperature:g}: {name} has no temperature; leave it out")
         chosen[name] = temperature
     return chosen
 

@@ -15,9 +15,9 @@ from neglabel.corpora.text import normalise
 from neglabel.indexes.flat import NegativeIndex, top
 from neglabel.pipeline.images import Item
 from neglabel.pipeline.score_plan import DataSet
-from neglabel.pipeline.scores import SCORES, compute
+from neglabel.pipeline.scores import Block, compute_all
 from neglabel.pipeline.scores.neglabel import Groups
-from neglabel.pipeline.scores.stable import Floats, logsumexp
+from neglabel.pipeline.scores.stable import Floats
 
 #: Labels and negatives shown for each picture.
 TOP = 5
@@ -74,7 +74,8 @@ class Scorer:
     ) -> tuple[pa.Table, Floats]:
         positive, negative = embedding @ self.labels.T, self.index.similarities(embedding)
         best, worst = top(positive, TOP), top(negative, TOP)
-        shares = _Shares(positive, negative, self.share_temperature)
+        block = Block(positive, negative, self.groups, embeddings=embedding, label_vectors=self.labels)
+        shares = _Shares(block, self.share_temperature)
         columns: dict[str, Any] = {
             "id": [item.id for item in items],
             "path": [item.path for item in items],
@@ -83,9 +84,8 @@ class Scorer:
             "label": [self.classes.of(item.label, data.role) for item in items],
             "predicted_label": [self.names[k] for k in best[:, 0]],
         }
-        for name, temperature in self.temperatures.items():
-            groups = self.groups if SCORES[name].grouped else None
-            columns[name], columns[f"{name}_logit"] = compute(name, positive, negative, temperature, groups)
+        for name, (score, logit) in compute_all(self.temperatures, block).items():
+            columns[name], columns[f"{name}_logit"] = score, logit
         columns["top_labels"] = [[self.names[k] for k in row] for row in best]
         columns["top_label_shares"] = list(shares.of(positive, best))
         columns["top_negatives"] = [[self.negatives[j] for j in row] for row in worst]
@@ -97,13 +97,12 @@ class Scorer:
 class _Shares:
     """Softmax shares over all ID and negative labels: exp(c/T) / (Σ_k exp(a_k/T) + Σ_j exp(b_j/T))."""
 
-    def __init__(self, positive: NDArray[np.float32], negative: NDArray[np.float32], temperature: float) -> None:
+    def __init__(self, block: Block, temperature: float) -> None:
         self.temperature = temperature
-        ours = logsumexp(np.divide(positive, temperature, dtype=np.float64))
-        theirs = logsumexp(np.divide(negative, temperature, dtype=np.float64))
-        self.total = np.logaddexp(ours, theirs)
+        ours = block.positive_lse(temperature)
+        self.total = np.logaddexp(ours, block.negative_lse(temperature))
         # Without negatives the ID labels would share all of it, which says nothing.
-        self.id_share = np.exp(ours - self.total) if negative.shape[1] else np.full(len(positive), np.nan)
+        self.id_share = np.exp(ours - self.total) if block.negative.shape[1] else np.full(len(block), np.nan)
 
     def of(self, cosines: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         chosen = np.take_along_axis(cosines, columns, axis=1).astype(np.float64) / self.temperature

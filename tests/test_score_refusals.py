@@ -40,7 +40,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(world: Path) -> None:
         Image.new("RGB", (9, 9)).save(world / "pictures" / name)
     here = str(world / "id.parquet")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"score": ["energy"]}, "unknown score 'energy'; valid: neglabel, neglabel-ungrouped, mcm, msp"),
+        ({"score": ["ncm"]}, "unknown score 'ncm'; valid: neglabel, neglabel-ungrouped, mcm, msp"),
         ({"temperature": {"neglabel": 0.0}}, "above 0"),
         ({"temperature": {"neglabel": float("nan")}}, "above 0"),
         ({"temperature": {"neglabel": 0.1}, "score": ["mcm"]}, "score asked for"),
