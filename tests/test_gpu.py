@@ -23,7 +23,7 @@ from neglabel.pipeline.image_encoder import ImageEncoder
 from neglabel.pipeline.mine import select
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.quickstart import ID, run_toml, unpack
-from neglabel.pipeline.run import run_file
+from neglabel.pipeline.run import claim, run_file
 from neglabel.pipeline.run_settings import QuickstartSettings
 
 from .on_gpu import device as device
@@ -115,7 +115,7 @@ def test_the_embedded_world_gives_the_same_words_and_figures(device: str, tmp_pa
     found = {}
     for where in (device, "cpu"):
         out = tmp_path / f"on-{where}-{len(found)}"
-        out.mkdir()
+        claim(out)
         unpack(out)
         file = out / "run.toml"
         # float32, so that no rounding to float16 stands between the two.

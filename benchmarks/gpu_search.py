@@ -1,0 +1,85 @@
+"""The candidate distance on a GPU (``indexes/percentile.py``) against the same product in PyTorch; for ``gpu.py``."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from operator import truediv
+from typing import Any
+
+import numpy as np
+import torch
+
+from neglabel.indexes.percentile import PercentileIndex
+
+ETA, DIMENSION = 0.05, 512
+
+
+def search_rows(quick: bool, repeats: int) -> list[dict[str, Any]]:
+    """Candidates × K labels × 512, float32, η = 0.05, in blocks; every round runs every row once.
+
+    `product`: the bare matrix product in PyTorch, all on the device. `copied`: candidates copied to the device block by
+    block before it, as ours are. `topk`: with PyTorch's selection and the distances back on the CPU. `ours`: host
+    arrays in, distances out.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    count = 2_000 if quick else 1_000_000
+    labels, blocks = ((50,), (512,)) if quick else ((1_000, 10_000), (8_192, 65_536))
+    rng = np.random.default_rng(0)
+    candidates = _unit(rng.standard_normal((count, DIMENSION), np.float32))
+    there = torch.from_numpy(candidates).to(device)
+    found = []
+    for many in labels:
+        names = _unit(rng.standard_normal((many, DIMENSION), np.float32))
+        index = PercentileIndex(names, ETA, "auto")
+        right = torch.from_numpy(names).to(device).T
+        for block in blocks:
+            rows = _rows(candidates, there, right, index, block, device)
+            seconds: dict[str, list[float]] = {name: [] for name in rows}
+            for turn in range(repeats + 1):
+                for name, run in rows.items():
+                    _wait(device)
+                    start = time.perf_counter()
+                    run()
+                    _wait(device)
+                    if turn:  # the first warms up
+                        seconds[name].append(time.perf_counter() - start)
+            ratios = {name: statistics.median(map(truediv, seconds["ours"], seconds[name])) for name in rows}
+            where = "GPU" if index.on_gpu else "CPU"
+            print(f"search on the {where}: {count:,} × {many:,} × {DIMENSION}, k {index.k}, blocks of {block:,}")
+            for name, took in seconds.items():
+                print(f"    {name:10} {statistics.median(took):8.3f} s; ours takes {ratios[name]:.2f} times as long")
+            found.append({"candidates": count, "labels": many, "k": index.k, "block": block, "on_gpu": index.on_gpu,
+                          "seconds": seconds, "ratios": ratios})  # fmt: skip
+    return found
+
+
+def _rows(
+    candidates: Any, there: Any, right: Any, index: PercentileIndex, block: int, device: str
+) -> dict[str, Callable[[], Any]]:
+    parts = [slice(i, min(i + block, len(candidates))) for i in range(0, len(candidates), block)]
+    out = torch.empty(min(block, len(candidates)), right.shape[1], device=device)
+
+    def product(left: Any) -> Any:
+        return torch.mm(left, right, out=out[: len(left)])
+
+    def copied(part: slice) -> Any:
+        return product(torch.from_numpy(candidates[part]).to(device))
+
+    return {
+        "product": lambda: [product(there[part]) for part in parts][-1],
+        "copied": lambda: [copied(part) for part in parts][-1],
+        "topk": lambda: [copied(part).topk(index.k, dim=1).values[:, -1].cpu() for part in parts],
+        "ours": lambda: [index.distances(candidates[part]) for part in parts],
+    }
+
+
+def _unit(rows: Any) -> Any:
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
