@@ -37,6 +37,10 @@ class Order:
     def high(self) -> int:
         return self.low + (self.weight > 0)
 
+    def neighbours(self, labels: int) -> int:
+        """How many nearest (or, where that is fewer, farthest) of K ``labels`` hold it."""
+        return min(self.high + 1, labels - self.low)
+
 
 class PercentileIndex:
     """A FAISS inner-product index over the ID labels that answers candidates' distances in float32."""
