@@ -154,7 +154,7 @@ WORDS = st.text(st.sampled_from("aAbB_ \tßéÉ\u200bﬁ\u0301中"), max_size=20
 
 
 @given(st.lists(WORDS, min_size=1, max_size=30), st.lists(st.sampled_from(["noun", "verb", ""]), min_size=30, max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_digests_are_equal_where_normalised_words_are(words: list[str], pos: list[str]) -> None:
     pos = pos[: len(words)]
     digests = word_digests(pa.array(words, pa.string()))
