@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neglabel.indexes.device import GPU_MAX_K, gpu_count
-from neglabel.indexes.percentile import Device, Order, PercentileIndex
 from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import Selection, take_text
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.mine_blocks import ZeroLength, read_rows, refuse, search_rows
+from neglabel.pipeline.mine_sizes import draw
 from neglabel.pipeline.mine_work import Record, Work
 from neglabel.pipeline.mined import Mined
-from neglabel.pipeline.presets import Preset
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.search import EDGES, Search
+from neglabel.pipeline.search import EDGES, Search, on_gpu
 from neglabel.pipeline.settings import MineSettings
-
-
-def asked_for(settings: MineSettings, preset: Preset) -> tuple[int | None, float | None]:
-    """M and the share to keep, one of them None: as given, else the preset's."""
-    if settings.top is not None or settings.top_share is not None:
-        return settings.top, settings.top_share
-    return preset.top, preset.top_share
-
-
-def group_sizes(settings: MineSettings, preset: Preset, selection: Selection, reporter: Reporter) -> list[int]:
-    """M of each group; a share is rounded down."""
-    top, share = asked_for(settings, preset)
-    there = [selection.size(number) for number in range(len(selection.names))]
-    if share is not None:
-        # Decimal, since 0.29 * 100 is 28.999… in binary.
-        sizes = [int(Decimal(str(share)) * n) for n in there]
-        if not any(sizes):
-            reporter.warn(f"--top-share {share} of {sum(there):,} candidates is none: no negative label is kept")
-        return sizes
-    if top is not None and sum(there) < top:
-        reporter.warn(f"{sum(there):,} candidates are left, fewer than --top {top:,}; keeping all")
-    return [min(n, top or n) for n in there]
 
 
 class LabelSet(NamedTuple):
@@ -63,7 +38,7 @@ def best_rows(
     reporter: Reporter,
 ) -> list[Mined]:
     """The second pass, once for all label sets: reads the embeddings of what ``work`` doesn't know yet."""
-    drawn = [None if settings.random is None else _draw(settings.random, each.selection, each.sizes) for each in sets]
+    drawn = [None if settings.random is None else draw(settings.random, each.selection, each.sizes) for each in sets]
     # Of a random baseline nothing is kept: what is drawn depends on all candidates.
     keep = work if settings.random is None else Work(None, stores)
     keys = [
@@ -168,21 +143,3 @@ class _Pass:
         selection, known = self.sets[which].selection, self.text[which]
         return Mined(groups, self.searches[which].histogram, near,
                      lambda positions: take_text(self.stores, selection, positions, known))  # fmt: skip
-
-
-def on_gpu(labels: NDArray[np.float32], percentile: float, device: Device) -> PercentileIndex | None:
-    """A FAISS index on the GPU; None where the CPU counts: no GPU, or more neighbours needed than it answers."""
-    if device == "cpu" or not gpu_count() or Order.of(percentile, len(labels)).neighbours(len(labels)) > GPU_MAX_K:
-        return None
-    return PercentileIndex(labels, percentile, device)
-
-
-def _draw(seed: int, selection: Selection, sizes: Sequence[int]) -> NDArray[np.int64]:
-    """(rows of all files,) the order in which a row was drawn at random within its group; -1 where it was not."""
-    keep, group = np.concatenate(selection.keep), np.concatenate(selection.groups)
-    order = np.full(len(keep), -1, np.int64)
-    generator = np.random.default_rng(seed)
-    for number, size in enumerate(sizes):
-        members = np.flatnonzero(keep & (group == number))
-        order[generator.permutation(members)[:size]] = np.arange(size)
-    return order

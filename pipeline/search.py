@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from neglabel.indexes.bins import bin_of, bins
 from neglabel.indexes.cosines import Block, Floats, LabelProducts
+from neglabel.indexes.device import GPU_MAX_K, gpu_count
 from neglabel.indexes.measure import Measured, measure
-from neglabel.indexes.percentile import PercentileIndex
+from neglabel.indexes.percentile import Device, Order, PercentileIndex
 from neglabel.indexes.pruned import can_reach
 from neglabel.pipeline.store import unit
 from neglabel.pipeline.topm import TopM
@@ -73,9 +74,10 @@ class Search:
         """
         if self.index is None:
             block = self.products.block(rows, length)
-            numbers = bins(block, lambda some: unit(raw[some], np.float64), self.products, EDGES, self.histogram) if (
-                self.describe
-            ) else None  # fmt: skip
+            numbers = None
+            if self.describe:
+                exact = lambda some: unit(raw[some], np.float64)  # noqa: E731
+                numbers = bins(block, exact, self.products, EDGES, self.histogram)
             chosen = self._by_counts(block, numbers, group)
         else:
             numbers, chosen = self._by_index(self.index, unit(raw), group)
@@ -97,7 +99,7 @@ class Search:
         if numbers is None:
             return can_reach(block, bound, self.products)
         # A bin says already who surely can't; the few that are left are counted.
-        wanted = np.flatnonzero(EDGES[numbers + 1] >= bound)
+        wanted = np.flatnonzero(EDGES[numbers + 1] >= bound - self.products.guard)
         wanted = wanted[can_reach(block.take(wanted), bound[wanted], self.products)]
         last = bin_of(np.clip(-self.near.bound, -1, 1), EDGES)
         if len(numbers) > NEAREST:
@@ -157,3 +159,10 @@ class Search:
             if held:
                 columns = {name: values for name, values in held.items() if name not in ("row", "distance")}
                 best.push(held["distance"], held["row"] + start, **columns)
+
+
+def on_gpu(labels: NDArray[np.float32], percentile: float, device: Device) -> PercentileIndex | None:
+    """A FAISS index on the GPU; None where the CPU counts: no GPU, or more neighbours needed than it answers."""
+    if device == "cpu" or not gpu_count() or Order.of(percentile, len(labels)).neighbours(len(labels)) > GPU_MAX_K:
+        return None
+    return PercentileIndex(labels, percentile, device)

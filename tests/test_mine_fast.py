@@ -15,7 +15,7 @@ from neglabel.indexes.bins import bins
 from neglabel.indexes.cosines import LabelProducts, as_float32
 from neglabel.indexes.measure import measure
 from neglabel.indexes.percentile import PercentileIndex, canonical_distance
-from neglabel.pipeline import mine_rows, search
+from neglabel.pipeline import search
 from neglabel.pipeline.mine import select
 from neglabel.pipeline.search import EDGES, Search
 from neglabel.pipeline.store import unit
@@ -125,12 +125,12 @@ def test_a_float32_cosine_is_within_the_guard() -> None:
 
 
 def test_more_neighbours_than_a_gpu_answers_are_counted_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mine_rows, "gpu_count", lambda: 1)
-    monkeypatch.setattr(mine_rows, "GPU_MAX_K", 5)
+    monkeypatch.setattr(search, "gpu_count", lambda: 1)
+    monkeypatch.setattr(search, "GPU_MAX_K", 5)
     e = rows_of(np.random.default_rng(0), 40, 8, "single")
-    chosen = {eta: mine_rows.on_gpu(e, eta, "auto") is not None for eta in (0, 0.1, 0.5, 0.9, 1)}
+    chosen = {eta: search.on_gpu(e, eta, "auto") is not None for eta in (0, 0.1, 0.5, 0.9, 1)}
     assert chosen == {0: True, 0.1: True, 0.5: False, 0.9: True, 1: True}
-    assert mine_rows.on_gpu(e, 0, "cpu") is None
+    assert search.on_gpu(e, 0, "cpu") is None
 
 
 @pytest.mark.parametrize("eta", [0, 0.05, 0.5, 1])
