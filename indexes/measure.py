@@ -69,12 +69,11 @@ def measure(cosines: Floats, candidates: Doubles, products: LabelProducts, neare
 
 
 def _up(values: Floats, by: float) -> Floats:
-    return np.nextafter((values.astype(np.float64) + by).astype(np.float32), np.float32(np.inf))
+    return np.asarray(np.nextafter((values.astype(np.float64) + by).astype(np.float32), np.float32(np.inf)))
 
 
 def _down(values: Floats, by: float) -> Floats:
-    lowered: Floats = -_up(-values, by)
-    return lowered
+    return np.asarray(-_up(-values, by))
 
 
 def _pairs(

@@ -16,7 +16,7 @@ from neglabel.pipeline.search import Search, on_gpu
 from neglabel.pipeline.store import unit
 
 #: Candidates of an array taken at a time.
-_BLOCK = 8_192
+_BLOCK = 4_096
 #: Candidates measured first, to guess which distance the M-th best will have.
 _SAMPLE = 2_048
 

@@ -126,12 +126,14 @@ class Search:
     def _push(
         self, found: Measured, raw: NDArray[Any], position: NDArray[np.int64], group: NDArray[np.uint8]
     ) -> None:
-        columns = {"position": position, "nearest": found.nearest, "cosine": found.cosine, "embedding": raw}
+        columns: dict[str, NDArray[Any]] = {"nearest": found.nearest, "cosine": found.cosine, "embedding": raw}
         for number, best in enumerate(self.best):
             rows = group == number
             if self.drawn is not None:
                 rows &= self.drawn[position] >= 0
-            best.push(found.distance[rows], **{name: values[rows] for name, values in columns.items()})
+            best.push(
+                found.distance[rows], position[rows], **{name: values[rows] for name, values in columns.items()}
+            )
         if self.describe:
             self.near.push(-found.distance, position)
 
