@@ -37,12 +37,18 @@ class Order:
     def high(self) -> int:
         return self.low + (self.weight > 0)
 
+    def neighbours(self, labels: int) -> int:
+        """How many nearest (or, where that is fewer, farthest) of K ``labels`` hold it."""
+        return min(self.high + 1, labels - self.low)
+
 
 class PercentileIndex:
     """A FAISS inner-product index over the ID labels that answers candidates' distances in float32."""
 
-    def __init__(self, labels: NDArray[np.float32], percentile: float = 0.05, device: Device = "auto") -> None:
-        """Args: ``labels`` (K, D) unit vectors; ``percentile`` η in [0, 1], a share."""
+    def __init__(
+        self, labels: NDArray[np.float32], percentile: float = 0.05, device: Device = "auto", half: bool = False
+    ) -> None:
+        """Args: ``labels`` (K, D) unit vectors; ``percentile`` η in [0, 1], a share; ``half`` float16 on a GPU."""
         self.count, self.dimension = labels.shape
         self.percentile = percentile
         self.order = Order.of(percentile, self.count)
@@ -51,7 +57,8 @@ class PercentileIndex:
         near, far = self.order.high + 1, self.count - self.order.low
         self.from_far_end = far < near
         self.k = min(near, far)
-        self.index = flat_ip(labels, "cpu" if gpu_count() and self.k > GPU_MAX_K else device)
+        self.half = half
+        self.index = flat_ip(labels, "cpu" if gpu_count() and self.k > GPU_MAX_K else device, half)
 
     @property
     def on_gpu(self) -> bool:
@@ -63,11 +70,12 @@ class PercentileIndex:
 
         γ_D = D·u/(1−D·u) bounds an inner product of unit vectors whatever the order of its sum (Higham, Accuracy and
         Stability of Numerical Algorithms, Eq. 3.5), and each vector was rounded after normalising: 4 u more. An order
-        statistic moves by no more than its entries do. On a GPU, TF32 products round inputs to 2⁻¹¹.
+        statistic moves by no more than its entries do. On a GPU, TF32 products round both inputs to 2⁻¹¹, and float16
+        storage does so once more.
         """
         unit_roundoff = 2.0**-24
         rounding: float = self.dimension * unit_roundoff / (1 - self.dimension * unit_roundoff) + 4 * unit_roundoff
-        return rounding + (2.0**-10 if self.on_gpu else 0.0)
+        return rounding + (2.0 ** (-9 if self.half else -10) if self.on_gpu else 0.0)
 
     def distances(self, candidates: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, D) unit candidates → (n,) distances, float32, each within :attr:`error_bound` of the exact one."""

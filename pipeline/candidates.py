@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
@@ -23,7 +24,11 @@ TEXT_COLUMNS = ("text", "pos", "language", "source", "key", "gloss")
 
 @dataclass(frozen=True)
 class Stores:
-    """Files of candidates in order, and what their manifests say (None where there is none)."""
+    """Files of candidates in order, and what their manifests say (None where there is none).
+
+    ``keys`` tell one content of a file from another; ``distinct`` is the mode under which no word occurs twice in them,
+    None where that isn't known.
+    """
 
     files: tuple[Path, ...]
     dimension: int
@@ -31,6 +36,8 @@ class Stores:
     preset: str | None = None
     prompts: Mapping[str, str] | None = None
     dedupe: Mode = "text"
+    keys: tuple[str, ...] = ()
+    distinct: Mode | None = None
 
 
 def open_stores(paths: Sequence[Path]) -> Stores:
@@ -40,17 +47,22 @@ def open_stores(paths: Sequence[Path]) -> Stores:
         UsageError: nothing there, no ``text`` or ``embedding``, another model or dimension, an unfinished store.
     """
     files: list[Path] = []
+    keys: list[str] = []
     manifests: list[tuple[Path, dict[str, Any]]] = []
     for path in paths:
         if path.is_dir():
             manifest = read_json(path / "manifest.json", "neglabel-candidates")
             if not manifest.get("complete"):
                 raise UsageError(f"{path} is not finished; run the same `neglabel encode` again to finish it")
-            files += _shards(path, manifest)
+            for file, checksum in _shards(path, manifest):
+                files.append(file)
+                keys.append(checksum)
             manifests.append((path, manifest))
         else:
             store.require_columns(path, ["text", "embedding"])
             files.append(path)
+            about_file = path.stat()
+            keys.append(f"{path.resolve()} {about_file.st_size} {about_file.st_mtime_ns}")
     dimensions = {path: d for path in files if (d := store.dimension(path)) is not None}
     if not dimensions:
         raise UsageError(f"no candidates in {', '.join(map(str, paths))}; encode some words first")
@@ -71,35 +83,51 @@ def open_stores(paths: Sequence[Path]) -> Stores:
     return Stores(
         tuple(files), dimension, about.get("model"), about.get("preset"), about.get("prompts"),
         modes[0] if len(set(modes)) == 1 else "text",
+        tuple(keys), about.get("dedupe") if len(paths) == 1 else None,
     )  # fmt: skip
 
 
-def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
+def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for record in records_of(manifest, folder / "manifest.json"):
         if not record["rows"]:
             continue
         path = folder / record["file"]
         if not path.is_file() or store.open_parquet(path).metadata.num_rows != record["rows"]:
             raise NeglabelError(f"{path} is missing or cut; run the same `neglabel encode` again to mend it")
-        yield path
+        yield path, record["sha256"]
 
 
-def text_groups(
-    path: Path, names: Sequence[str], rows: NDArray[np.int64] | None = None
-) -> Iterator[tuple[int, pa.Table]]:
-    """Row groups as (first row, string columns): those with any of ``rows``; missing columns and nulls are empty."""
+def text_groups(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
+    """The string columns of each row group; missing columns and nulls are empty."""
     file = store.open_parquet(path)
     there = [name for name in names if name in file.schema_arrow.names]
+    for number in range(file.num_row_groups):
+        with store.reading(path):
+            yield _strings(file.read_row_group(number, columns=there), names, file.metadata.row_group(number).num_rows)
+
+
+def text_rows(
+    path: Path, names: Sequence[str], rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """Of each row group with any of ``rows`` (numbers in the file, ascending): those rows, their string columns."""
+    plain = store.open_parquet(path)
+    there = [name for name in names if name in plain.schema_arrow.names]
+    # As dictionaries, so that only the rows that are wanted become strings.
+    file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True, read_dictionary=there)
     start = 0
     for number in range(file.num_row_groups):
-        count = file.metadata.row_group(number).num_rows
-        if rows is None or ((rows >= start) & (rows < start + count)).any():
-            empty = pa.chunked_array([pa.array([""] * count, pa.string())])
+        end = start + file.metadata.row_group(number).num_rows
+        inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
+        if len(inside):
             with store.reading(path):
-                group = file.read_row_group(number, columns=there)
-                table = pa.table(
-                    {name: group[name].cast(pa.string()).fill_null("") if name in there else empty for name in names}
-                )
-                table.validate(full=True)  # text that is no UTF-8
-            yield start, table
-        start += count
+                group = file.read_row_group(number, columns=there).take(pa.array(inside - start))
+                yield inside, _strings(group, names, len(inside))
+        start = end
+
+
+def _strings(table: pa.Table, names: Sequence[str], count: int) -> pa.Table:
+    empty = pa.chunked_array([pa.array([""] * count, pa.string())])
+    there = set(table.column_names)
+    text = pa.table({name: table[name].cast(pa.string()).fill_null("") if name in there else empty for name in names})
+    text.validate(full=True)  # text that is no UTF-8
+    return text

@@ -6,69 +6,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neglabel import UsageError
-from neglabel.indexes.percentile import Device, PercentileIndex
+from neglabel.indexes.cosines import cores
 from neglabel.pipeline.candidates import Stores, open_stores
-from neglabel.pipeline.choose_rows import choose_rows
+from neglabel.pipeline.choose_rows import choose_for_each
 from neglabel.pipeline.labels import is_parquet, load_labels, read_lines
-from neglabel.pipeline.mine_rows import asked_for, best_rows, group_sizes
+from neglabel.pipeline.mine_arrays import select
+from neglabel.pipeline.mine_rows import LabelSet, best_rows
+from neglabel.pipeline.mine_sizes import asked_for, group_sizes
+from neglabel.pipeline.mine_work import Work
 from neglabel.pipeline.mined import check_out, write_negatives
 from neglabel.pipeline.models import LoadedModel, load_known
 from neglabel.pipeline.presets import PRESETS, Preset
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
+from neglabel.pipeline.search import on_gpu
 from neglabel.pipeline.settings import MineSettings
-from neglabel.pipeline.store import unit
 from neglabel.pipeline.text_encoder import TextEncoder
-from neglabel.pipeline.topm import TopM
 
-_BLOCK = 8_192
-
-
-def select(
-    candidates: NDArray[np.floating[Any]],
-    labels: NDArray[np.floating[Any]],
-    percentile: float = 0.05,
-    top: int = 10_000,
-    device: Device = "auto",
-) -> NDArray[np.int64]:
-    """NegMining on plain arrays: ``Y⁻ = topk({d_i}, Y^c, M)`` with ``d_i = percentile_η({-cos(e_i, e_k)}_k)`` (Eq. 4).
-
-    Args:
-        candidates: (C, D) embeddings of any length above zero; labels: (K, D).
-        percentile: η as a share in [0, 1].
-        top: M.
-
-    Returns:
-        (min(M, C),) int64 indices into ``candidates``, farthest first, ties by the lower index.
-
-    Raises:
-        ValueError: wrong shapes, no labels, η outside [0, 1], M below 1, NaN, infinite or zero rows.
-    """
-    if top < 1:
-        raise ValueError(f"top is {top}: keep at least one")
-    for name, rows in (("candidates", candidates), ("labels", labels)):
-        if rows.ndim != 2 or rows.shape[1] != labels.shape[-1]:
-            raise ValueError(f"{name} has shape {rows.shape}, not (n, {labels.shape[-1]})")
-        bad = ~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1)
-        if bad.any():
-            raise ValueError(f"{name}, row {int(np.flatnonzero(bad)[0])}: NaN, infinite or all zero")
-    index = PercentileIndex(unit(labels), percentile, device)
-    best = TopM(min(top, len(candidates)), labels, index)
-    for start in range(0, len(candidates), _BLOCK):
-        block = candidates[start : start + _BLOCK]
-        best.push(index.distances(unit(block)), np.arange(start, start + len(block)), block)
-    return np.asarray(best.result().get("position", []), np.int64)
+__all__ = ["check", "mine", "select"]
 
 
 def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     """Mine negative labels from stores into ``settings.out`` (see ``docs/formats.md``).
 
     Returns:
-        the summary: ``out, counts, farthest, nearest`` (ten kept words each), ``seconds``.
+        the summary: ``out, counts, farthest, nearest`` (ten kept words each), ``seconds``; with several label sets the
+        counts are sums and ``sets`` holds the summary of each.
 
     Raises:
         UsageError: files that don't fit each other, a preset other than the candidates', a missing option.
@@ -83,43 +47,59 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
             "encode them again or leave --preset out"
         )
     preset = PRESETS[settings.preset or stores.preset or "paper"]  # type: ignore[index]
+    work = Work(settings.work, stores)
     model: list[LoadedModel] = []
-    labels = load_labels(settings.labels, _label_prompts(settings, stores, preset),
-                         _encoder(settings, stores, model), reporter)  # fmt: skip
-    if labels.embedding.shape[1] != stores.dimension:
-        raise UsageError(
-            f"labels {settings.labels} have {labels.embedding.shape[1]} dimensions, the candidates "
-            f"{stores.dimension}; use one model for both"
-        )
+    encoder = _encoder(settings, stores, model)
+    all_labels = [
+        load_labels(path, _label_prompts(settings, stores, preset), encoder, reporter) for path in settings.label_sets
+    ]
+    for path, labels in zip(settings.label_sets, all_labels, strict=True):
+        if labels.embedding.shape[1] != stores.dimension:
+            raise UsageError(
+                f"labels {path} have {labels.embedding.shape[1]} dimensions, the candidates "
+                f"{stores.dimension}; use one model for both"
+            )
     keep_ids = preset.keep_id_names if settings.keep_id_names is None else settings.keep_id_names
     per_pos = preset.per_pos if settings.per_pos is None else settings.per_pos
     percentile = preset.percentile if settings.percentile is None else settings.percentile
-    selection = choose_rows(
-        stores, settings.dedupe or stores.dedupe, () if keep_ids else labels.names, excluded, per_pos,
-        settings.sample, settings.seed,
+    selections = choose_for_each(
+        stores, settings.dedupe or stores.dedupe, [() if keep_ids else labels.names for labels in all_labels], excluded,
+        per_pos, settings.sample, settings.seed, work.words,
     )  # fmt: skip
-    if settings.sample and selection.rows < settings.sample:
-        reporter.warn(
-            f"{selection.rows:,} candidates are left, fewer than --sample {settings.sample:,}; taking all of them"
-        )
-    sizes = group_sizes(settings, preset, selection, reporter)
-    index = PercentileIndex(labels.embedding, percentile, settings.device)
+    for selection in selections:
+        if settings.sample and selection.rows < settings.sample:
+            reporter.warn(
+                f"{selection.rows:,} candidates are left, fewer than --sample {settings.sample:,}; taking all of them"
+            )
+    sets = [
+        LabelSet(labels, selection, group_sizes(settings, preset, selection, reporter))
+        for labels, selection in zip(all_labels, selections, strict=True)
+    ]
+    gpu = any(on_gpu(labels.embedding, percentile, settings.device) is not None for labels in all_labels)
     reporter.say(
-        f"mine: {selection.rows:,} candidates, {len(labels.names):,} labels, "
-        f"on {'the GPU' if index.on_gpu else 'the CPU'}, float32 then float64"
+        f"mine: {max(each.rows for each in selections):,} candidates, "
+        f"{' + '.join(f'{len(labels.names):,}' for labels in all_labels)} labels, "
+        f"on {'the GPU' if gpu else f'{cores()} cores'}, float32 then float64"
     )
-    rows, distances = best_rows(settings, stores, selection, labels, index, sizes, reporter)
+    found = best_rows(settings, stores, sets, percentile, work, reporter)
     identity = model[0].identity if model else stores.model
     top, share = asked_for(settings, preset)
-    effective = settings.model_copy(
-        update={
-            "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
-            "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe, "top": top, "top_share": share,
-            "label_prompt": labels.prompts,
-        }
-    )  # fmt: skip
-    summary = write_negatives(effective, stores, selection, labels, rows, distances, identity)
-    return {**summary, "seconds": round(time.monotonic() - start, 3), "warnings": reporter.warnings}
+    summaries = []
+    for each, one, mined in zip(settings.each(), sets, found, strict=True):
+        effective = each.model_copy(
+            update={
+                "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
+                "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe, "top": top, "top_share": share,
+                "label_prompt": one.labels.prompts, "work": None,
+            }
+        )  # fmt: skip
+        summaries.append(write_negatives(effective, stores, one.selection, one.labels, mined, identity))
+    rest = {"seconds": round(time.monotonic() - start, 3), "warnings": reporter.warnings}
+    if len(summaries) == 1:
+        return {**summaries[0], **rest}
+    counts = {name: sum(one["counts"][name] for one in summaries) for name in summaries[0]["counts"]}
+    return {"out": str(settings.out), "counts": counts, "farthest": [], "nearest": [], "random": settings.random,
+            "sets": summaries, **rest}  # fmt: skip
 
 
 def check(settings: MineSettings) -> list[str]:
@@ -128,13 +108,17 @@ def check(settings: MineSettings) -> list[str]:
     Raises:
         UsageError: an output that would overwrite something, a missing file, a prompt without ``{}``.
     """
-    check_out(settings)
+    if len(settings.label_sets) > 1 and settings.out.suffix:
+        raise UsageError(f"--out {settings.out}: name a folder, for there are several --labels")
+    for each in settings.each():
+        check_out(each)
     for template in settings.label_prompt:
         check_template(template, f"--label-prompt {template}")
-    if not settings.labels.is_file():
-        raise UsageError(f"--labels {settings.labels} does not exist; give a text file, one name a line, or Parquet")
-    if not is_parquet(settings.labels):
-        read_lines(settings.labels, "labels")
+    for path in settings.label_sets:
+        if not path.is_file():
+            raise UsageError(f"--labels {path} does not exist; give a text file, one name a line, or Parquet")
+        if not is_parquet(path):
+            read_lines(path, "labels")
     return [word for path in settings.exclude for word in read_lines(path, "--exclude")]
 
 
@@ -153,12 +137,13 @@ def _encoder(settings: MineSettings, stores: Stores, used: list[LoadedModel]) ->
         return None
 
     def load() -> TextEncoder:
-        used.append(
-            load_known(
-                stores.model, "the candidates", settings.model, settings.pretrained, settings.quickgelu,
-                settings.device,
-            )
-        )  # fmt: skip
+        if not used:
+            used.append(
+                load_known(
+                    stores.model, "the candidates", settings.model, settings.pretrained, settings.quickgelu,
+                    settings.device,
+                )
+            )  # fmt: skip
         return TextEncoder.of(used[0])
 
     return load

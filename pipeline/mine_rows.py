@@ -2,85 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Sequence, Set
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from neglabel.indexes.percentile import PercentileIndex
 from neglabel.pipeline.candidates import Stores
-from neglabel.pipeline.choose_rows import Selection, stream_rows
+from neglabel.pipeline.choose_rows import Selection, take_text
 from neglabel.pipeline.labels import Labels
-from neglabel.pipeline.mined import Distances
-from neglabel.pipeline.presets import Preset
+from neglabel.pipeline.mine_blocks import ZeroLength, read_rows, refuse, search_rows
+from neglabel.pipeline.mine_sizes import draw
+from neglabel.pipeline.mine_work import Record, Work
+from neglabel.pipeline.mined import Mined
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.search import EDGES, Search, on_gpu
 from neglabel.pipeline.settings import MineSettings
-from neglabel.pipeline.store import unit
-from neglabel.pipeline.topm import TopM
 
 
-def asked_for(settings: MineSettings, preset: Preset) -> tuple[int | None, float | None]:
-    """M and the share to keep, one of them None: as given, else the preset's."""
-    if settings.top is not None or settings.top_share is not None:
-        return settings.top, settings.top_share
-    return preset.top, preset.top_share
+class LabelSet(NamedTuple):
+    """One label set's part of a run."""
 
-
-def group_sizes(settings: MineSettings, preset: Preset, selection: Selection, reporter: Reporter) -> list[int]:
-    """M of each group; a share is rounded down."""
-    top, share = asked_for(settings, preset)
-    there = [selection.size(number) for number in range(len(selection.names))]
-    if share is not None:
-        # Decimal, since 0.29 * 100 is 28.999… in binary.
-        sizes = [int(Decimal(str(share)) * n) for n in there]
-        if not any(sizes):
-            reporter.warn(f"--top-share {share} of {sum(there):,} candidates is none: no negative label is kept")
-        return sizes
-    if top is not None and sum(there) < top:
-        reporter.warn(f"{sum(there):,} candidates are left, fewer than --top {top:,}; keeping all")
-    return [min(n, top or n) for n in there]
+    labels: Labels
+    selection: Selection
+    sizes: Sequence[int]
 
 
 def best_rows(
     settings: MineSettings,
     stores: Stores,
-    selection: Selection,
-    labels: Labels,
-    index: PercentileIndex,
-    sizes: Sequence[int],
+    sets: Sequence[LabelSet],
+    percentile: float,
+    work: Work,
     reporter: Reporter,
-) -> tuple[list[dict[str, NDArray[Any]]], Distances]:
-    """The second pass. Returns the kept rows of each group, best first, and what is known of all distances."""
-    best = [TopM(size, labels.embedding, index) for size in sizes]
-    drawn = None if settings.random is None else _draw(settings.random, selection, sizes)
-    seen = Distances()
-    for position, group, embedding in reporter.track(
-        stream_rows(stores, selection), "mine", selection.rows, "candidates", size=lambda block: len(block[0])
-    ):
-        distance = index.distances(unit(embedding))
-        seen.add(distance, position)
-        for number, top in enumerate(best):
-            # A baseline offers just what was drawn, as many rows as are kept: none is ranked out.
-            rows = group == number if drawn is None else (group == number) & (drawn[position] >= 0)
-            top.push(distance[rows], position[rows], embedding[rows])
-    results = [top.result() for top in best]
-    if drawn is not None:
-        orders = [np.argsort(drawn[rows["position"]]) if rows else None for rows in results]
-        results = [
-            {name: values[order] for name, values in rows.items()}
-            for rows, order in zip(results, orders, strict=True)
+) -> list[Mined]:
+    """The second pass, once for all label sets: reads the embeddings of what ``work`` doesn't know yet."""
+    drawn = [None if settings.random is None else draw(settings.random, each.selection, each.sizes) for each in sets]
+    # Of a random baseline nothing is kept: what is drawn depends on all candidates.
+    keep = work if settings.random is None else Work(None, stores)
+    keys = [
+        [keep.key(number, each.selection, each.labels.embedding, percentile) for number in range(len(stores.files))]
+        if keep.folder else []
+        for each in sets
+    ]  # fmt: skip
+    outdated: set[tuple[int, int]] = set()
+    while True:
+        searches = [
+            Search(each.labels.embedding, percentile, each.sizes,
+                   index=on_gpu(each.labels.embedding, percentile, settings.device), drawn=lots)
+            for each, lots in zip(sets, drawn, strict=True)
+        ]  # fmt: skip
+        pass_ = _Pass(stores, sets, searches, keep, keys)
+        pass_.recall(outdated)
+        pass_.run(reporter)
+        # More may be asked for than before, or candidates may be gone: then less was kept of a file than is needed.
+        short = {
+            (which, number)
+            for which, records in enumerate(pass_.recalled)
+            for number, record in records.items()
+            if not record.holds(searches[which])
+        }
+        if not short:
+            return [pass_.mined(which, lots) for which, lots in enumerate(drawn)]
+        outdated |= short
+
+
+class _Pass:
+    """One pass over the files."""
+
+    def __init__(
+        self, stores: Stores, sets: Sequence[LabelSet], searches: Sequence[Search], work: Work,
+        keys: Sequence[Sequence[str]],
+    ) -> None:  # fmt: skip
+        self.stores, self.sets, self.searches, self.work, self.keys = stores, sets, searches, work, keys
+        self.ends = np.cumsum([len(keep) for keep in sets[0].selection.keep])
+        self.recalled: list[dict[int, Record]] = [{} for _ in sets]
+        self.text: list[dict[int, tuple[NDArray[np.int64], pa.Table]]] = [{} for _ in sets]
+
+    def _start(self, number: int) -> int:
+        return int(self.ends[number - 1]) if number else 0
+
+    def recall(self, outdated: Set[tuple[int, int]]) -> None:
+        """Offer what is kept of earlier runs."""
+        for which, search in enumerate(self.searches):
+            for number, key in enumerate(self.keys[which]):
+                record = None if (which, number) in outdated else self.work.load(number, key)
+                if record is None or len(record.bounds) != len(search.best) + 1:
+                    continue
+                self.recalled[which][number] = record
+                self.text[which][number] = record.text
+                search.recall(record.rows, self._start(number), record.histogram)
+
+    def run(self, reporter: Reporter) -> None:
+        """Read and search the other files."""
+        files = range(len(self.stores.files))
+        missing = [{n for n in files if n not in recalled} for recalled in self.recalled]
+        blocks = read_rows(self.stores.files, [each.selection for each in self.sets], missing)
+        counted = [np.zeros(len(EDGES) - 1, np.int64) for _ in self.sets]
+        left = [
+            sum(int(each.selection.keep[n].sum()) for n in some) for each, some in zip(self.sets, missing, strict=True)
         ]
-    return results, seen
+        searched = search_rows(blocks, self.searches)
+        try:
+            for block, histograms in reporter.track(
+                searched, "mine", max(left), "candidates", size=lambda pair: len(pair[0].position)
+            ):
+                for total_, histogram in zip(counted, histograms, strict=True):
+                    total_ += histogram
+                if block.last:
+                    for which, files_left in enumerate(missing):
+                        if block.file in files_left and self.work.folder is not None:
+                            self._keep(which, block.file, counted[which].copy())
+                        counted[which][:] = 0
+        except ZeroLength as error:
+            refuse(self.stores.files[error.args[0]])
 
+    def _keep(self, which: int, number: int, histogram: NDArray[np.int64]) -> None:
+        search, start = self.searches[which], self._start(number)
+        held, bounds = search.held(start, int(self.ends[number]))
+        for rows in held:
+            if rows:
+                rows["row"] = rows.pop("position") - start
+        wanted = np.unique(np.concatenate([np.empty(0, np.int64), *(rows["row"] for rows in held if rows)]))
+        text = take_text(self.stores, self.sets[which].selection, wanted + start)
+        record = Record(held, bounds, histogram, (wanted, text))
+        self.text[which][number] = record.text
+        self.work.save(number, self.keys[which][number], record)
 
-def _draw(seed: int, selection: Selection, sizes: Sequence[int]) -> NDArray[np.int64]:
-    """(rows of all files,) the order in which a row was drawn at random within its group; -1 where it was not."""
-    keep, group = np.concatenate(selection.keep), np.concatenate(selection.groups)
-    order = np.full(len(keep), -1, np.int64)
-    generator = np.random.default_rng(seed)
-    for number, size in enumerate(sizes):
-        members = np.flatnonzero(keep & (group == number))
-        order[generator.permutation(members)[:size]] = np.arange(size)
-    return order
+    def mined(self, which: int, drawn: NDArray[np.int64] | None) -> Mined:
+        """What the search of a label set came to."""
+        groups = [best.result() for best in self.searches[which].best]
+        if drawn is not None:
+            orders = [np.argsort(drawn[rows["position"]]) if rows else None for rows in groups]
+            groups = [
+                {name: values[order] for name, values in rows.items()}
+                for rows, order in zip(groups, orders, strict=True)
+            ]
+        near = self.searches[which].near.result()
+        selection, known = self.sets[which].selection, self.text[which]
+        return Mined(groups, self.searches[which].histogram, near,
+                     lambda positions: take_text(self.stores, selection, positions, known))  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,34 +14,30 @@ from numpy.typing import NDArray
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import config, store
 from neglabel.pipeline.candidates import Stores
-from neglabel.pipeline.choose_rows import Selection, take_text
+from neglabel.pipeline.choose_rows import Selection
 from neglabel.pipeline.files import VERSION, versions, write_text
 from neglabel.pipeline.labels import Labels
+from neglabel.pipeline.search import EDGES
 from neglabel.pipeline.settings import MineSettings
 
 FORMAT = "neglabel-negatives"
-#: Edges of the histogram of distances: a cosine's range in steps of 0.005.
-EDGES = np.linspace(-1, 1, 401)
-#: How many of the candidates nearest to the ID labels are noted.
-NEAREST = 100
 _SHOWN = 10
 
 
-class Distances:
-    """What is kept of every candidate's distance: a histogram, and the nearest candidates."""
+class Mined(NamedTuple):
+    """What a search came to.
 
-    def __init__(self) -> None:
-        self.histogram = np.zeros(len(EDGES) - 1, np.int64)
-        self.distance = np.empty(0, np.float32)
-        self.position = np.empty(0, np.int64)
+    Attributes:
+        groups: the kept rows of each group, best first: ``position, distance, nearest, cosine, embedding``.
+        histogram: of all candidates' distances.
+        near: the candidates nearest to the ID labels, nearest first: ``position``, and ``distance`` negated.
+        text: positions → the text of those rows.
+    """
 
-    def add(self, distance: NDArray[np.float32], position: NDArray[np.int64]) -> None:
-        """Note a block: ``distance`` (n,) float32, ``position`` (n,) int64 in all files."""
-        self.histogram += np.histogram(np.clip(distance, -1, 1), EDGES)[0]
-        self.distance = np.concatenate([self.distance, distance])
-        self.position = np.concatenate([self.position, position])
-        nearest = np.lexsort((self.position, self.distance))[:NEAREST]
-        self.distance, self.position = self.distance[nearest], self.position[nearest]
+    groups: Sequence[Mapping[str, NDArray[Any]]]
+    histogram: NDArray[np.int64]
+    near: Mapping[str, NDArray[Any]]
+    text: Callable[[NDArray[np.int64]], pa.Table]
 
 
 def check_out(settings: MineSettings) -> None:
@@ -49,7 +45,7 @@ def check_out(settings: MineSettings) -> None:
     out: Path = settings.out
     if out.suffix.lower() != ".parquet":
         raise UsageError(f"--out {out}: name a FILE.parquet")
-    inputs = [path.resolve() for path in (settings.labels, *settings.candidates, *settings.exclude)]
+    inputs = [path.resolve() for path in (*settings.label_sets, *settings.candidates, *settings.exclude)]
     written = {"--out": out, "--text-out": settings.text_out}
     for option, path in written.items():
         if path is None:
@@ -82,13 +78,12 @@ def write_negatives(
     stores: Stores,
     selection: Selection,
     labels: Labels,
-    groups: Sequence[Mapping[str, NDArray[Any]]],
-    distances: Distances,
+    mined: Mined,
     model: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Write the file, its settings and the words as text. ``settings`` are the effective ones. Returns the summary."""
-    rows = _joined(groups, stores.dimension)
-    text = take_text(stores, selection, rows["position"])
+    rows = _joined(mined.groups, stores.dimension)
+    text = mined.text(rows["position"])
     names = np.array(labels.names, dtype=object)
     counted = ("candidates", "duplicates", "id_names", "excluded", *(("sampled",) if settings.sample else ()))
     counts = {name: selection.counts[name] for name in counted}
@@ -105,7 +100,8 @@ def write_negatives(
             ),
         }
     )
-    near = take_text(stores, selection, distances.position)
+    near = mined.text(mined.near.get("position", np.empty(0, np.int64)))
+    far = -mined.near.get("distance", np.empty(0))
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -118,13 +114,13 @@ def write_negatives(
         "counts": counts,
         "histogram": {
             "edges": EDGES.round(6).tolist(),
-            "all": distances.histogram.tolist(),
+            "all": mined.histogram.tolist(),
             "kept": np.histogram(np.clip(rows["distance"], -1, 1), EDGES)[0].tolist(),
         },
         "nearest": [
             {"text": word, "pos": pos, "distance": round(float(d), 6)}
             for word, pos, d in zip(
-                near["text"].to_pylist(), near["pos"].to_pylist(), distances.distance, strict=True
+                near["text"].to_pylist(), near["pos"].to_pylist(), far, strict=True
             )
         ],
         "versions": versions(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from neglabel.pipeline.option_types import Device, Many, Share, StageSettings, Templates, Weights
@@ -93,8 +93,13 @@ class MineSettings(StageSettings):
     candidates: Annotated[tuple[Path, ...], Many] = Field(
         description="stores of `encode`, or Parquet files with text, embedding"
     )
-    labels: Path = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
-    out: Path = Field(description="FILE.parquet for the negative labels")
+    labels: Annotated[tuple[Path, ...] | Path, Many, AfterValidator(lambda v: v[0] if len(v) == 1 else v)] = Field(
+        description="ID labels: a text file, one a line, or Parquet with text, embedding; several are mined in one pass"
+    )
+    out: Path = Field(description="FILE.parquet for the negative labels; with several --labels a folder of such")
+    work: Path | None = Field(
+        None, description="folder to keep what the next run needs of these candidates, so that it reads only new ones"
+    )
     text_out: Path | None = Field(None, description="the words as text, one a line")
     preset: PresetName | None = Field(None, description="paper or official; default: the candidates' own, else paper")
     percentile: Share | None = Field(None, description="η, as a share: 0.05")
@@ -123,7 +128,25 @@ class MineSettings(StageSettings):
     def _one_size(self) -> MineSettings:
         if self.top is not None and self.top_share is not None:
             raise ValueError("top and top_share exclude each other; give one")
+        if len(self.label_sets) != len({path.stem for path in self.label_sets}):
+            raise ValueError("--labels has two files of one name; their negatives would be one file, rename one")
+        if len(self.label_sets) > 1 and self.text_out:
+            raise ValueError("--text-out is for one set of --labels; leave it out")
         return self
+
+    @property
+    def label_sets(self) -> tuple[Path, ...]:
+        """The files of ``labels``, however many."""
+        return self.labels if isinstance(self.labels, tuple) else (self.labels,)
+
+    def each(self) -> list[MineSettings]:
+        """The settings of a run of each label set alone: of several, ``out`` is a folder with a file a set."""
+        if len(self.label_sets) == 1:
+            return [self]
+        return [
+            self.model_copy(update={"labels": path, "out": self.out / f"{path.stem}.parquet"})
+            for path in self.label_sets
+        ]
 
 
 class ReportSettings(StageSettings):

@@ -1,4 +1,4 @@
-"""The M candidates farthest from the ID labels, from a stream, exactly and in bounded memory."""
+"""The M best of a stream of measured candidates, exactly and in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,78 +7,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neglabel.indexes.percentile import PercentileIndex, canonical_distance, exact_distances
-from neglabel.pipeline.store import unit
-
-#: Float64 distances nearer than this may be equal: above the rounding of a float64 product of unit vectors.
-_TIE = 1e-12
-#: Rows measured in float64 at a time.
+#: Rows that may wait beside the M best before they are ranked.
 _BLOCK = 1_024
 
 
 class TopM:
     """Keeps the best M of (distance, candidate order): highest distance first, ties by the lower position.
 
-    A row whose float32 distance is below the M-th best float64 distance by more than the float32 error bound can't be
-    among the best and is dropped; the others wait, M at a time, to be measured in float64. Memory is 2 M rows and a
-    block, whatever comes.
+    Memory is 2 M rows and a block, whatever comes. Distances are the exact ones of ``indexes.measure``, so nothing
+    depends on the order in which rows are offered.
+
+    Attributes:
+        bound: no row below it can be among the best: the M-th best so far, or what was given at the start.
+        lost: the greatest distance of a row that was held and let go.
     """
 
-    def __init__(self, top: int, labels: NDArray[np.floating[Any]], index: PercentileIndex) -> None:
-        """Args: ``top`` M; ``labels`` (K, D) as stored; ``index`` over the same labels."""
+    def __init__(self, top: int, bound: float = -np.inf) -> None:
         self.top = top
-        self.labels = unit(labels, np.float64)
-        self.percentile = index.percentile
-        self.bound = index.error_bound
-        self.cut = -np.inf
-        self._waiting: list[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]] = []
-        self._waiting_rows = 0
-        self._rows: dict[str, NDArray[Any]] = {}
+        self.bound = bound if top else np.inf
+        self.lost = -np.inf
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._held = self._fresh = 0
 
-    def push(
-        self, distance: NDArray[np.float32], position: NDArray[np.int64], embedding: NDArray[np.floating[Any]]
-    ) -> None:
-        """Offer rows: float32 ``distance`` (n,), ``position`` (n,) in the stream, ``embedding`` (n, D) as stored."""
-        if self.top < 1:
+    def push(self, distance: NDArray[np.float64], position: NDArray[np.int64], **columns: NDArray[Any]) -> None:
+        """Offer rows: exact ``distance`` (n,), ``position`` (n,) in the stream, and what else belongs to them."""
+        near = np.flatnonzero(distance >= self.bound)
+        if not len(near):
             return
-        near = distance >= self.cut - self.bound
-        if near.any():
-            self._waiting.append((position[near], embedding[near]))
-            self._waiting_rows += int(near.sum())
-            if self._waiting_rows >= max(self.top, _BLOCK):
-                self._merge()
+        rows: dict[str, NDArray[Any]] = {"distance": distance, "position": position, **columns}
+        self._parts.append({name: values[near] for name, values in rows.items()})
+        self._held += len(near)
+        self._fresh += len(near)
+        if self._held >= 2 * self.top + _BLOCK:
+            self._rank()
+        elif self._held >= self.top and self._fresh * 16 >= self.top:
+            # A better bound than at the last ranking, at the price of one partition.
+            held = np.concatenate([part["distance"] for part in self._parts])
+            self.bound = max(self.bound, float(np.partition(held, len(held) - self.top)[len(held) - self.top]))
+            self._fresh = 0
 
     def result(self) -> dict[str, NDArray[Any]]:
-        """The best rows, best first: ``position, distance, nearest`` (label index), ``cosine, embedding``."""
-        self._merge()
-        return self._rows
+        """The best rows, best first: ``distance, position`` and the other columns; empty where there are none."""
+        self._rank()
+        return self._parts[0] if self._parts else {}
 
-    def _merge(self) -> None:
-        for position, embedding in self._waiting:
-            for start in range(0, len(position), _BLOCK):
-                rows = slice(start, start + _BLOCK)
-                distance, nearest, cosine = exact_distances(
-                    unit(embedding[rows], np.float64), self.labels, self.percentile
-                )
-                self._add(position=position[rows], distance=distance, nearest=nearest, cosine=cosine,
-                          embedding=embedding[rows])  # fmt: skip
-        self._waiting, self._waiting_rows = [], 0
-        if self._rows:
-            keep = self._ranked()[: self.top]
-            self._rows = {name: values[keep] for name, values in self._rows.items()}
-            if len(keep) == self.top:
-                self.cut = float(self._rows["distance"][-1])
-
-    def _add(self, **rows: NDArray[Any]) -> None:
-        old = self._rows
-        self._rows = {name: np.concatenate([old[name], values]) if old else values for name, values in rows.items()}
-
-    def _ranked(self) -> NDArray[np.intp]:
-        """Order of the rows held: by distance, near-equal ones measured again one by one, then by position."""
-        distance, position = self._rows["distance"].copy(), self._rows["position"]
-        order = np.lexsort((position, -distance))
-        close = np.flatnonzero(np.diff(distance[order]) > -_TIE)
-        for row in order[np.union1d(close, close + 1)]:
-            candidate = unit(self._rows["embedding"][row : row + 1], np.float64)[0]
-            distance[row] = canonical_distance(candidate, self.labels, self.percentile)
-        return np.lexsort((position, -distance))
+    def _rank(self) -> None:
+        if not self._parts:
+            return
+        rows = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+        order = np.lexsort((rows["position"], -rows["distance"]))
+        if len(order) > self.top:
+            self.lost = max(self.lost, float(rows["distance"][order[self.top]]))
+        order = order[: self.top]
+        if len(order) == self.top:
+            self.bound = max(self.bound, float(rows["distance"][order[-1]]))
+        self._parts = [{name: values[order] for name, values in rows.items()}]
+        self._held, self._fresh = len(order), 0

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neglabel import NeglabelError, UsageError
+from neglabel.indexes.cosines import as_float32
 from neglabel.indexes.percentile import PercentileIndex
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
 from neglabel.pipeline.mine import mine, select
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.search import Search
 from neglabel.pipeline.settings import EncodeSettings, MineSettings
-from neglabel.pipeline.topm import TopM
 
 
 def unit64(x: np.ndarray) -> np.ndarray:
@@ -36,6 +37,11 @@ def reference(candidates: np.ndarray, labels: np.ndarray, eta: float) -> np.ndar
 def ranking(distance: np.ndarray, top: int) -> list[int]:
     """Farthest first, equal distances (to rounding) by the lower index."""
     return sorted(range(len(distance)), key=lambda i: (-round(float(distance[i]), 11), i))[:top]
+
+
+def offer(search: Search, rows: np.ndarray, start: int) -> None:
+    arrays = (*as_float32(rows), np.arange(start, start + len(rows)), np.zeros(len(rows), np.uint8))
+    search.offer(rows, *arrays)
 
 
 @pytest.mark.parametrize("labels", [1, 2, 19, 20, 21, 1_000, 5_000])
@@ -68,12 +74,10 @@ def test_selection_does_not_depend_on_chunks(seed: int, chunk: int, top: int, et
     c = rng.integers(-2, 3, size=(300, 6)).astype(np.float32)  # few values: many exact ties
     c[~c.any(axis=1)] = 1
     e = rng.normal(size=(labels, 6)).astype(np.float32)
-    index = PercentileIndex(unit64(e).astype(np.float32), eta, "cpu")
-    best = TopM(min(top, 300), e, index)
+    search = Search(e, eta, [min(top, 300)])
     for start in range(0, 300, chunk):
-        block = c[start : start + chunk]
-        best.push(index.distances(unit64(block).astype(np.float32)), np.arange(start, start + len(block)), block)
-    assert best.result()["position"].tolist() == ranking(reference(c, e, eta), top)
+        offer(search, c[start : start + chunk], start)
+    assert search.best[0].result()["position"].tolist() == ranking(reference(c, e, eta), top)
 
 
 @given(seed=st.integers(0, 2**32 - 1), low=st.floats(0, 1), high=st.floats(0, 1))
@@ -89,15 +93,13 @@ def test_distance_is_monotone_in_eta(seed: int, low: float, high: float) -> None
 def test_memory_is_bounded_by_m() -> None:
     rng = np.random.default_rng(0)
     e = unit64(rng.normal(size=(5, 8))).astype(np.float32)
-    index = PercentileIndex(e, 0.05, "cpu")
-    best = TopM(50, e, index)
-    held = 0
+    search, held = Search(e, 0.05, [50]), 0
     for start in range(0, 40_000, 500):
         row = rng.normal(size=(1, 8)).astype(np.float32) if start % 1000 else e[:1]
         block = row.repeat(500, axis=0)  # nothing but ties
-        best.push(index.distances(unit64(block).astype(np.float32)), np.arange(start, start + 500), block)
-        held = max(held, best._waiting_rows + len(best._rows.get("position", [])))
-    assert held <= 50 + 1_024 + 500
+        offer(search, block, start)
+        held = max(held, search.best[0]._held, search.near._held)
+    assert held <= 2 * 100 + 1_024 + 500
 
 
 def test_select_refuses_bad_arrays() -> None:

@@ -1,0 +1,146 @@
+"""What ``mine --work DIR`` keeps of each file of candidates, so that the next run reads only what is new.
+
+``words-KEY.npy``: digests of the words. ``best-KEY.parquet``: of one label set and one choice of rows, the rows that
+can be among the best or the nearest, and the histogram. Anything in the folder may be deleted. A file's best rows are
+those that reach the bound that held when the file was done; adding candidates only raises that bound, so they suffice
+until one asks for more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from neglabel import NeglabelError, UsageError
+from neglabel.pipeline import store
+from neglabel.pipeline.candidates import TEXT_COLUMNS, Stores
+from neglabel.pipeline.choose_rows import Selection, read_words
+from neglabel.pipeline.files import replacing
+from neglabel.pipeline.search import Search
+from neglabel.pipeline.word_digests import Words
+
+FORMAT = "neglabel-mine-work"
+#: Raised where what is kept, or how it is found, changes.
+VERSION = 1
+Arrays = dict[str, NDArray[Any]]
+
+
+class Record(NamedTuple):
+    """Of one file: ``rows`` of each group and of the nearest, ``row`` counted in the file; their bounds; the rest."""
+
+    rows: list[Arrays]
+    bounds: list[tuple[float, bool]]
+    histogram: NDArray[np.int64]
+    text: tuple[NDArray[np.int64], pa.Table]
+
+    def holds(self, search: Search) -> bool:
+        """Whether no row that was left out can be among the best of ``search``, which is done."""
+        return all(
+            best.bound > bound or (best.bound == bound and not lost)
+            for best, (bound, lost) in zip((*search.best, search.near), self.bounds, strict=True)
+        )
+
+
+class Work:
+    """The folder of ``--work``; None keeps nothing. Raises UsageError where it is no folder."""
+
+    def __init__(self, folder: Path | None, stores: Stores) -> None:
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise UsageError(f"--work {folder} is a file; name a folder")
+        self.folder, self.stores = folder, stores
+
+    def words(self, number: int) -> Words:
+        """The digests of a file's words, kept or read from it."""
+        path = self._path("words", number, "npy")
+        if path is not None and path.is_file():
+            try:
+                kept = np.load(path, allow_pickle=False)
+                if kept.shape == (store.open_parquet(self.stores.files[number]).metadata.num_rows, 3):
+                    return Words(np.ascontiguousarray(kept[:, :2]), np.ascontiguousarray(kept[:, 2]))
+            except (OSError, ValueError):
+                pass  # damaged: made again
+        found = read_words(self.stores.files[number])
+        if path is not None:
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, np.column_stack([found.text, found.pos]))
+        return found
+
+    def key(self, number: int, selection: Selection, labels: NDArray[Any], percentile: float) -> str:
+        """What a file's best rows depend on, but for M."""
+        parts = (selection.keep[number], selection.groups[number], np.ascontiguousarray(labels, np.float32))
+        return " ".join([*(sha256(part.tobytes()).hexdigest() for part in parts), repr(percentile)])
+
+    def load(self, number: int, key: str) -> Record | None:
+        """What is kept under ``key``; None where nothing whole is."""
+        path = self._path("best", number, "parquet", key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            about = store.read_metadata(path)
+            if about.get("format") != FORMAT or about.get("version") != VERSION:
+                return None
+            with store.reading(path):
+                table = store.open_parquet(path).read()
+            embedding = np.asarray(table["embedding"].combine_chunks().flatten()).reshape(table.num_rows, -1)
+            columns = {name: table[name].to_numpy() for name in ("row", "distance", "nearest", "cosine")}
+            which = table["which"].to_numpy()
+            rows = [
+                {name: values[which == n] for name, values in {**columns, "embedding": embedding}.items()}
+                for n in range(len(about["bounds"]))
+            ]
+            near = {name: rows[-1][name] for name in ("row", "distance")}
+            order = np.argsort(columns["row"], kind="stable")
+            text = table.select(TEXT_COLUMNS).take(pa.array(order))
+            bounds = [(float(bound), bool(lost)) for bound, lost in about["bounds"]]
+            return Record([*rows[:-1], near], bounds, np.array(about["histogram"], np.int64),
+                          (columns["row"][order], text))  # fmt: skip
+        except (NeglabelError, KeyError, TypeError, ValueError):
+            return None
+
+    def save(self, number: int, key: str, record: Record) -> None:
+        """Keep a file's record whole or not at all."""
+        path = self._path("best", number, "parquet", key)
+        if path is None:
+            return
+        row, text = record.text
+        sizes = [len(rows["row"]) if rows else 0 for rows in record.rows]
+        held = [rows for rows in record.rows if rows]
+
+        def column(name: str, dtype: Any) -> NDArray[Any]:
+            parts = [rows[name] if name in rows else np.zeros(len(rows["row"]), dtype) for rows in held]
+            return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype)
+
+        rows = column("row", np.int64)
+        taken = text.take(pa.array(np.searchsorted(row, rows)))
+        table = pa.table(
+            {
+                "row": rows, "which": np.repeat(np.arange(len(sizes), dtype=np.int8), sizes),
+                "distance": column("distance", np.float64), "nearest": column("nearest", np.int32),
+                "cosine": column("cosine", np.float64), **{name: taken[name] for name in TEXT_COLUMNS},
+                "embedding": store.embedding_array(_embeddings(held, self.stores.dimension)),
+            }
+        )  # fmt: skip
+        about = {"format": FORMAT, "version": VERSION, "bounds": record.bounds, "histogram": record.histogram.tolist()}
+        store.write_table(path, table, about)
+
+    def _path(self, kind: str, number: int, suffix: str, key: str = "") -> Path | None:
+        if self.folder is None:
+            return None
+        digest = sha256(f"{VERSION} {self.stores.keys[number]} {key}".encode("utf-8", "surrogatepass")).hexdigest()
+        return self.folder / f"{kind}-{digest[:32]}.{suffix}"
+
+
+def _embeddings(held: Sequence[Arrays], dimension: int) -> NDArray[Any]:
+    """The nearest come without: zeros in their place."""
+    with_ = [rows["embedding"] for rows in held if "embedding" in rows]
+    dtype = with_[0].dtype if with_ else np.dtype(np.float16)
+    parts = [
+        rows["embedding"] if "embedding" in rows else np.zeros((len(rows["row"]), dimension), dtype) for rows in held
+    ]
+    return np.concatenate([np.empty((0, dimension), dtype), *parts])
