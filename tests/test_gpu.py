@@ -33,7 +33,7 @@ pytestmark = needs_gpu
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
 
 
 ONE_PROCESS = """
@@ -112,7 +112,7 @@ def test_pictures(device: str, vision: dict[str, Any]) -> None:
 
 
 def test_the_embedded_world_gives_the_same_words_and_figures(device: str, tmp_path: Path) -> None:
-    found = {}
+    found: dict[int, tuple[set[str], dict[tuple[str, str], float]]] = {}
     for where in (device, "cpu"):
         out = tmp_path / f"on-{where}-{len(found)}"
         claim(out)

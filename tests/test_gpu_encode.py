@@ -87,7 +87,8 @@ def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(device: str, tmp
     given = {"corpus": [str(words)], "model": str(tiny_model), "device": device, "shard_rows": 300}
 
     def run(name: str) -> dict[str, Any]:
-        return encode(make(EncodeSettings, {**given, "out": tmp_path / name}), Reporter(quiet=True))
+        summary: dict[str, Any] = encode(make(EncodeSettings, {**given, "out": tmp_path / name}), Reporter(quiet=True))
+        return summary
 
     run("calm")
     shaken = tmp_path / "shaken"
