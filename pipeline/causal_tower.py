@@ -29,7 +29,8 @@ class CausalTower:
         weight = parts.blocks[0].mlp.c_fc.weight
         self.device, self.dtype, self.width = weight.device, weight.dtype, parts.token_embedding.embedding_dim
         # The residual stream: bfloat16's 8 bits would round every sum; in float32 the cosine is off by half as much.
-        self.stream = torch.float32 if self.dtype == torch.bfloat16 else self.dtype
+        norms = parts.ln_final.weight.dtype
+        self.stream = norms if self.dtype == torch.bfloat16 else self.dtype
         # On a GPU one launch takes all rows.
         self.tile = tile or (TILE if self.device.type == "cpu" else 1 << 30)
         self._scratch: dict[str, Tensor] = {}
