@@ -17,6 +17,7 @@ from neglabel import NeglabelError, UsageError, __version__
 from neglabel.pipeline import run_settings, score_settings
 from neglabel.pipeline import settings as options
 from neglabel.pipeline.cli_options import JSON_HELP, QUIET_HELP, parameters
+from neglabel.pipeline.mine_settings import MineSettings
 
 app = typer.Typer(
     name="neglabel",
@@ -81,7 +82,7 @@ def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, qui
 
 
 _add("encode", options.EncodeSettings, "neglabel.pipeline.encode:encode")
-_add("mine", options.MineSettings, "neglabel.pipeline.mine:mine")
+_add("mine", MineSettings, "neglabel.pipeline.mine:mine")
 _add("score", score_settings.ScoreSettings, "neglabel.pipeline.score:score")
 _add("report", options.ReportSettings, "neglabel.pipeline.report:report")
 _add("quickstart", run_settings.QuickstartSettings, "neglabel.pipeline.quickstart:quickstart")

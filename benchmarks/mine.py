@@ -116,7 +116,7 @@ def mined(place: Path, stores: list[Path], out: str, work: Path | None = None) -
     code = (
         "import json, resource, sys\nfrom pathlib import Path\n"
         "from neglabel.pipeline.config import make\nfrom neglabel.pipeline.mine import mine\n"
-        "from neglabel.pipeline.progress import Reporter\nfrom neglabel.pipeline.settings import MineSettings\n"
+        "from neglabel.pipeline.progress import Reporter\nfrom neglabel.pipeline.mine_settings import MineSettings\n"
         # Not ru_maxrss, which a process inherits from the one that started it.
         "def peak():\n"
         "    lines = Path('/proc/self/status').read_text().splitlines()\n"

@@ -152,7 +152,7 @@ def _work(
         save(folder, manifest)
 
     shards = to_do(plans, manifest["shards"], folder, reporter)
-    devices, workers, shards = places(loaded.device.type, settings.devices, settings.workers, shards)
+    devices, workers = places(loaded.device.type, settings.devices, settings.workers)
     if not workers:
         yield from encode_here(shards, folder, encoder, prompts, settings.storage, record, clock)
         return

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,6 @@ from neglabel.pipeline.text_encoder import TextEncoder
 if TYPE_CHECKING:
     from neglabel.pipeline.encode_work import Record
     from neglabel.pipeline.plan import ShardPlan
-
-#: Processes a CUDA device by default.
-WORKERS = 4
-#: Shards from which on starting them pays: each takes some seconds to import torch and load the model.
-WORTHWHILE = 4
 
 
 @dataclass(frozen=True)
@@ -56,23 +50,15 @@ def check_devices(device: str, devices: int) -> None:
         raise UsageError(f"--devices {devices}: PyTorch finds {there} CUDA devices here; give at most {max(there, 1)}")
 
 
-def places(
-    device: str, devices: int, workers: int | None, shards: Iterator[tuple[int, ShardPlan]]
-) -> tuple[list[str], int, Iterator[tuple[int, ShardPlan]]]:
-    """Where to encode: the devices, processes on each (0: in this process), and the shards, none of them lost.
+def places(device: str, devices: int, workers: int) -> tuple[list[str], int]:
+    """Where to encode: the devices, and processes on each (0: in this process); several devices need one each.
 
     Args:
         device: ``cpu`` or ``cuda``.
         devices: how many of them.
-        workers: as asked; None: on a GPU :data:`WORKERS` where there is enough to do, on a CPU, whose cores are busy
-            with one, none.
     """
     names = [f"{device}:{i}" for i in range(devices)] if device == "cuda" else [device]
-    if workers is None and device == "cuda":
-        few = list(islice(shards, WORTHWHILE))
-        shards = chain(few, shards)
-        workers = WORKERS if len(few) == WORTHWHILE else 0
-    return names, workers or int(len(names) > 1), shards
+    return names, workers or int(len(names) > 1)
 
 
 def encode_in_processes(

@@ -13,6 +13,7 @@ from neglabel.pipeline.choose_rows import choose_for_each
 from neglabel.pipeline.labels import is_parquet, load_labels, read_lines
 from neglabel.pipeline.mine_arrays import select
 from neglabel.pipeline.mine_rows import LabelSet, best_rows
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.mine_sizes import asked_for, group_sizes
 from neglabel.pipeline.mine_work import Work
 from neglabel.pipeline.mined import check_out, write_negatives
@@ -21,7 +22,6 @@ from neglabel.pipeline.presets import PRESETS, Preset
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.search import on_gpu
-from neglabel.pipeline.settings import MineSettings
 from neglabel.pipeline.text_encoder import TextEncoder
 
 __all__ = ["check", "mine", "select"]

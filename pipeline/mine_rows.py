@@ -13,12 +13,12 @@ from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import Selection, take_text
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.mine_blocks import ZeroLength, read_rows, refuse, search_rows
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.mine_sizes import draw
 from neglabel.pipeline.mine_work import Record, Work
 from neglabel.pipeline.mined import Mined
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.search import EDGES, Search, on_gpu
-from neglabel.pipeline.settings import MineSettings
 
 
 class LabelSet(NamedTuple):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel.pipeline.choose_rows import Selection
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.presets import Preset
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.settings import MineSettings
 
 
 def asked_for(settings: MineSettings, preset: Preset) -> tuple[int | None, float | None]:

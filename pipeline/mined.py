@@ -17,8 +17,8 @@ from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import Selection
 from neglabel.pipeline.files import VERSION, versions, write_text
 from neglabel.pipeline.labels import Labels
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.search import EDGES
-from neglabel.pipeline.settings import MineSettings
 
 FORMAT = "neglabel-negatives"
 _SHOWN = 10

@@ -16,11 +16,11 @@ from neglabel.corpora import check_corpus
 from neglabel.corpora.text import normalise
 from neglabel.pipeline.files import claim_folder
 from neglabel.pipeline.labels import label_names
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.run_settings import UNION, RunSettings
 from neglabel.pipeline.run_stages import Stages
-from neglabel.pipeline.settings import MineSettings
 from neglabel.pipeline.source_words import Words, candidates_each, count_words
 
 #: What makes the sources comparable is the run's to decide.
@@ -119,7 +119,7 @@ def _one_size(mining: MineSettings, settings: RunSettings) -> int:
 def _never(mining: MineSettings, settings: RunSettings, excluded: Sequence[str]) -> frozenset[str]:
     """Normalised words that mining drops."""
     keep = PRESETS[settings.preset].keep_id_names if mining.keep_id_names is None else mining.keep_id_names
-    return frozenset(map(normalise, (*excluded, *(() if keep else label_names(mining.labels)))))
+    return frozenset(map(normalise, (*excluded, *(() if keep else label_names(mining.label_sets[0])))))
 
 
 def _listed(words: Mapping[str, Words]) -> str:

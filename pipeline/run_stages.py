@@ -8,10 +8,11 @@ from typing import Any
 
 from neglabel import UsageError
 from neglabel.pipeline import config
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.places import corpus_in, images_in, model_in
 from neglabel.pipeline.run_settings import RunSettings
 from neglabel.pipeline.score_settings import ScoreSettings
-from neglabel.pipeline.settings import EncodeSettings, MineSettings, ReportSettings
+from neglabel.pipeline.settings import EncodeSettings, ReportSettings
 
 #: What the run decides for each stage, so that the stages fit together.
 FIXED: Mapping[str, frozenset[str]] = {

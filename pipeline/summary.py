@@ -33,6 +33,10 @@ def _encode(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _mine(summary: Mapping[str, Any], console: Console) -> None:
+    for one in summary.get("sets", ()):
+        _mine({**one, "seconds": summary["seconds"]}, console)
+    if summary.get("sets"):
+        return
     counts = summary["counts"]
     dropped = ", ".join(f"{counts[k]:,} {k.replace('_', ' ')}" for k in ("duplicates", "id_names", "excluded"))
     drawn = f"{counts['sampled']:,} drawn from " if "sampled" in counts else ""

@@ -87,7 +87,7 @@ def test_manifest_has_a_source_a_spec(tmp_path: Path, tiny_model: Path) -> None:
 def test_a_store_without_glosses_is_continued_and_mined(tmp_path: Path, tiny_model: Path) -> None:
     """As version 0.1.0 wrote it: no column, no sources."""
     from neglabel.pipeline.mine import mine
-    from neglabel.pipeline.settings import MineSettings
+    from neglabel.pipeline.mine_settings import MineSettings
 
     out, specs = tmp_path / "out", ["wordnet:pos=r"]
     run_encode(out, specs, tiny_model, shard_rows=100, limit=350)

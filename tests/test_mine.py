@@ -19,9 +19,10 @@ from neglabel.indexes.percentile import PercentileIndex
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
 from neglabel.pipeline.mine import mine, select
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.search import Search
-from neglabel.pipeline.settings import EncodeSettings, MineSettings
+from neglabel.pipeline.settings import EncodeSettings
 
 
 def unit64(x: np.ndarray) -> np.ndarray:

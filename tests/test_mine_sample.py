@@ -21,8 +21,8 @@ from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import choose_rows
 from neglabel.pipeline.config import make
 from neglabel.pipeline.mine import mine
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.settings import MineSettings
 
 from .make_world import unit, write
 

@@ -15,8 +15,8 @@ from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import mine_blocks, mine_work
 from neglabel.pipeline.config import make
 from neglabel.pipeline.mine import mine
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.settings import MineSettings
 from neglabel.pipeline.store import embedding_array
 
 POS = ["noun", "adjective", "verb", ""]

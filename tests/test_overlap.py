@@ -192,11 +192,8 @@ def test_devices_and_workers_are_checked_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_gpu_gets_processes_only_where_there_is_enough_to_do() -> None:
-    few, many = iter([(0, ShardPlan())]), ((i, ShardPlan()) for i in range(9))
-    devices, workers, shards = encode_workers.places("cuda", 1, None, few)
-    assert (devices, workers, len(list(shards))) == (["cuda:0"], 0, 1)
-    devices, workers, shards = encode_workers.places("cuda", 2, None, many)
-    assert (devices, workers, [n for n, _ in shards]) == (["cuda:0", "cuda:1"], encode_workers.WORKERS, list(range(9)))
-    assert encode_workers.places("cuda", 2, 0, iter([]))[1] == 1, "a process is on one device only"
-    assert encode_workers.places("cpu", 1, None, iter([]))[:2] == (["cpu"], 0)
+def test_several_gpus_get_a_process_each() -> None:
+    assert encode_workers.places("cuda", 1, 0) == (["cuda:0"], 0)
+    assert encode_workers.places("cuda", 2, 0) == (["cuda:0", "cuda:1"], 1)
+    assert encode_workers.places("cuda", 2, 4) == (["cuda:0", "cuda:1"], 4)
+    assert encode_workers.places("cpu", 1, 2) == (["cpu"], 2)

@@ -19,8 +19,9 @@ from neglabel import NeglabelError
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
 from neglabel.pipeline.mine import mine, select
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.settings import EncodeSettings, MineSettings
+from neglabel.pipeline.settings import EncodeSettings
 
 from .test_mine import ranking, reference
 
@@ -83,7 +84,7 @@ def test_a_million_candidates_are_mined_in_flat_memory(tmp_path: Path) -> None:
         code = (
             "import json, resource; from neglabel.pipeline.config import make; "
             "from neglabel.pipeline.mine import mine; from neglabel.pipeline.progress import Reporter; "
-            "from neglabel.pipeline.settings import MineSettings; "
+            "from neglabel.pipeline.mine_settings import MineSettings; "
             f"mine(make(MineSettings, dict(candidates=['{name}.parquet'], labels='l.parquet', dedupe='none', "
             "out='n.parquet')), Reporter(quiet=True)); "
             "print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"

@@ -14,6 +14,7 @@ from neglabel.pipeline.report import cases, figures, words
 from neglabel.pipeline.report.measure import AVERAGE, SPREADS, Accuracy, Against, Row, mean, suspects
 from neglabel.pipeline.report.read import Run
 from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES
+from neglabel.pipeline.report.times import times
 from neglabel.pipeline.settings import ReportSettings
 
 _HERE = Path(__file__).parent
@@ -151,6 +152,7 @@ def _source(run: Run) -> dict[str, Any]:
                 ("Model", manifest.get("model")),
                 ("Mining", run.negatives.metadata.get("settings")),
                 ("Candidates", run.negatives.metadata.get("counts")),
+                ("Where the time went", times(run)),
                 ("Versions", manifest.get("versions")),
             )
             if isinstance(value, dict) and value
