@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neglabel import UsageError
 from neglabel.pipeline.clock import Clock
-from neglabel.pipeline.overlap import ahead, behind
+from neglabel.pipeline.overlap import ahead, behind, short_turns
 from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import Prompts
@@ -56,6 +56,7 @@ def encode_here(
     def finish(computed: Computed) -> None:
         record(computed.shard.number, write(computed, folder, clock))
 
-    with closing(ahead(prepare(number, plan, encoder, prompts, clock) for number, plan in shards)) as prepared:
+    shards_ahead = ahead(prepare(number, plan, encoder, prompts, clock) for number, plan in shards)
+    with short_turns(), closing(shards_ahead) as prepared:
         steps = (step for shard in prepared for step in compute(shard, encoder, storage, clock))
         yield from behind(finish, steps, Computed)

@@ -1,79 +1,90 @@
-"""Steps that run at once: an iterator worked ahead in a thread, through a bounded queue."""
+"""Steps that run at once: an iterator worked ahead in a thread, work left to one behind, and short turns for all."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Empty, Full, Queue
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
+#: Seconds a thread may keep the interpreter while others wait for it.
+TURN = 2e-4
 
 
 def ahead(items: Iterable[T], depth: int = 1) -> Generator[T, None, None]:
-    """The same items, made in a thread of their own, at most ``depth`` waiting and one in the making.
+    """The same items, made in a thread of their own: at most ``depth`` are ready or in the making.
 
     What the iterator raises is raised here, in its place. Closed early, the thread stops after the item it is at.
     """
-    queue: Queue[tuple[Any, BaseException | None]] = Queue(depth)
-    stop = threading.Event()
-
-    def put(item: Any, error: BaseException | None = None) -> None:
-        while not stop.is_set():
-            try:
-                queue.put((item, error), timeout=0.1)
-                return
-            except Full:
-                continue
+    made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    room, stop = threading.Semaphore(depth), threading.Event()
 
     def work() -> None:
         try:
-            for item in items:
-                put(item)
+            iterator = iter(items)
+            while True:
+                room.acquire()
                 if stop.is_set():
                     return
-            put(_END)
+                made.put((next(iterator, _END), None))
         except BaseException as error:
-            put(None, error)
+            made.put((None, error))
 
     thread = threading.Thread(target=work, name="ahead", daemon=True)
     thread.start()
     try:
         while True:
-            item, error = queue.get()
+            item, error = made.get()
             if error is not None:
                 raise error
             if item is _END:
                 return
+            room.release()
             yield item
     finally:
         stop.set()
-        while True:
-            try:
-                queue.get_nowait()
-            except Empty:
-                break
+        room.release()
         # A read that hangs (a pipe, a network drive) must not hold up Ctrl-C.
         thread.join(timeout=5)
 
 
-def behind(work: Callable[[T], object], items: Iterable[Any], kind: type[T], depth: int = 1) -> Iterator[Any]:
-    """Passes items through, but those of ``kind``: with them ``work`` is done, in order, in one thread behind.
+def behind(work: Callable[[T], object], items: Iterable[Any], kind: type[T]) -> Iterator[Any]:
+    """Passes items through, but those of ``kind``: with them ``work`` is done, one after the other, in a thread behind.
 
-    At most ``depth`` wait for that thread. However this ends, what was handed over is finished; what ``work`` raises is
-    raised here.
+    The next of them waits until the last is done. However this ends, what was handed over is finished; what ``work``
+    raises is raised here.
     """
     pending: deque[Future[object]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="behind") as pool:
         for item in items:
             if isinstance(item, kind):
+                while pending:
+                    pending.popleft().result()
                 pending.append(pool.submit(work, item))
             else:
                 yield item
-            while pending and (len(pending) > depth or pending[0].done()):
+            if pending and pending[0].done():
                 pending.popleft().result()
-        for future in pending:
-            future.result()
+        while pending:
+            pending.popleft().result()
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Threads take turns of :data:`TURN` seconds, not of 5 ms.
+
+    A thread that feeds a device gives the interpreter away at every launch, and would get it back only when a thread
+    that reads or tokenises has used up its turn: a thousand launches then take seconds.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, TURN))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

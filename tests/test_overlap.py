@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from neglabel.pipeline.clock import Clock, shares
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
 from neglabel.pipeline.files import read_json
-from neglabel.pipeline.overlap import ahead, behind
+from neglabel.pipeline.overlap import TURN, ahead, behind, short_turns
 from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import EncodeSettings
@@ -47,9 +48,9 @@ def test_ahead_gives_the_same_items_and_stays_within_its_depth() -> None:
     made: list[int] = []
     items = ahead(counting(10, made), depth=2)
     assert next(items) == 0
-    until(lambda: len(made) == 4)  # one given, two waiting, one in the maker's hand
+    until(lambda: len(made) == 3)  # one given, two ready
     time.sleep(0.05)
-    assert len(made) == 4
+    assert len(made) == 3
     assert list(items) == list(range(1, 10))
 
 
@@ -90,6 +91,14 @@ def test_behind_works_in_order_and_finishes_what_it_was_given() -> None:
 
     with pytest.raises(NeglabelError, match="disk full"):
         list(behind(refuses, ["a", 1], str))
+
+
+def test_turns_are_short_only_meanwhile() -> None:
+    before = sys.getswitchinterval()
+    with suppress(ValueError), short_turns():
+        assert sys.getswitchinterval() == pytest.approx(TURN)
+        raise ValueError
+    assert sys.getswitchinterval() == before
 
 
 def test_a_clock_counts_work_and_not_waiting() -> None:
