@@ -12,7 +12,12 @@ from neglabel.pipeline.metrics import Convention
 from neglabel.pipeline.report.measure import AVERAGE, METRICS, Accuracy, Row
 
 COLUMNS = ("run", "score", "id", "ood", "n_id", "n_ood", *METRICS)
-SCORE_NAMES = {"neglabel": "NegLabel", "neglabel-ungrouped": "NegLabel, one group", "mcm": "MCM", "msp": "MSP"}
+SCORE_NAMES = {
+    "neglabel": "NegLabel", "neglabel-ungrouped": "NegLabel, one group", "mcm": "MCM", "msp": "MSP",
+    "tempered-msp": "MSP, T = 10", "maxlogit": "MaxLogit", "energy": "Energy", "linear-sum": "linear sum",
+    "linear-binarised": "linear, binarised", "toy": "toy score", "max-exp": "max-exp", "sum-cos": "sum-cos",
+    "max-cos": "max-cos", "binarised": "binarised",
+}  # fmt: skip
 #: What FPR95 means in a table, in full; written into every one.
 CONVENTIONS: dict[Convention, str] = {
     "id-positive": "FPR95, ID positive: the share of OOD pictures at or above the highest threshold that accepts "
