@@ -20,7 +20,8 @@ class ScoreSettings(StageSettings):
     ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
     images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
     score: Annotated[tuple[str, ...], Many] = Field(
-        ("neglabel", "mcm", "msp"), description="neglabel, neglabel-ungrouped, mcm, msp, maxlogit, energy, … (any other name lists them)"
+        ("neglabel", "mcm", "msp"),
+        description="neglabel, neglabel-ungrouped, mcm, msp, maxlogit, energy, … (any other name lists them)",
     )
     temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
     groups: int | None = Field(
