@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+import random
 import statistics
 import time
 import warnings
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from encode_ours import ablation, ours
-from encode_peers import encode_text, onnx_runtime, openvino, transformers_peer
+from encode_peers import encode_text, named_machine, onnx_runtime, openvino, transformers_peer
 
 from neglabel.corpora import Candidate, open_corpus
 from neglabel.pipeline.products import Product, can_pack
@@ -111,9 +111,10 @@ def main() -> None:
         except ImportError as missing:
             skipped.append(f"{make.__name__}: skipped, {missing.name} is not installed (pip install '.[benchmark]')")
     rates = []
-    for _ in range(repeats):
+    for repeat in range(repeats):
         rates.append(gemm_rate())
-        for row in rows:
+        # In another order each time: a row may profit or suffer from the one before it.
+        for row in random.Random(repeat).sample(rows, len(rows)):
             start = time.perf_counter()
             found = row.run()
             row.seconds.append(time.perf_counter() - start)
@@ -125,8 +126,7 @@ def main() -> None:
 
 def report(rows: list[Row], rates: list[float], skipped: list[str], path: Path, repeats: int) -> None:
     """Print the table and write it as JSON."""
-    processor = platform.processor() or platform.machine()
-    machine = f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = named_machine()
     rate = statistics.median(rates)
     print(f"{date.today()}, {machine}; products at {rate / 1e9:.0f} GFLOP/s; medians of {repeats}")
     print(f"{'':44} {'prompts/s':>10} {'ratio':>7} {'of limit':>8} {'max diff':>9}")
@@ -134,15 +134,16 @@ def report(rows: list[Row], rates: list[float], skipped: list[str], path: Path, 
     for row in rows:
         # Ratios and shares within a repeat, so that they are of one moment.
         speed = [row.count / s for s in row.seconds]
-        ratio = statistics.median(a / (rows[0].count / b) for a, b in zip(speed, rows[0].seconds, strict=True))
+        ratios = [a / (rows[0].count / b) for a, b in zip(speed, rows[0].seconds, strict=True)]
+        ratio = statistics.median(ratios)
         share = statistics.median(row.flops / s / r for s, r in zip(row.seconds, rates, strict=True))
         table.append({
-            "name": row.name, "prompts": row.count, "prompts_per_second": statistics.median(speed), "ratio": ratio,
+            "name": row.name, "prompts": row.count, "prompts_per_second": statistics.median(speed), "ratio": ratio, "ratios": ratios,
             "share_of_limit": share or None, "max_difference": row.difference, "seconds": row.seconds,
         })  # fmt: skip
         shown = f"{share:8.0%}" if share else f"{'':8}"
         off = f"{row.difference:9.1e}" if row.difference is not None else ""
-        print(f"{row.name:44} {statistics.median(speed):10.1f} {ratio:7.2f} {shown} {off}")
+        print(f"{row.name:44} {statistics.median(speed):10.1f} {ratio:7.2f} {shown} {off} ({min(ratios):.1f}–{max(ratios):.1f})")
     for line in skipped:
         print(line)
     result = {"date": str(date.today()), "machine": machine, "repeats": repeats, "gemm_flops": rates,

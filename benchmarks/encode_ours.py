@@ -71,9 +71,11 @@ def run(tower: CausalTower, ids: Any, budget: int) -> Any:
 
 
 def cold(encoder: TextEncoder, prompts: list[str]) -> list[str]:
-    """Tokenisers remember words; forget them, as for a corpus that comes once."""
-    tokenizer = encoder.tokenizer
-    tokenizer.cache = {t: t for t in ("<start_of_text>", "<end_of_text>")}
+    """Our tokenizer remembers words; forget them, as for a corpus that comes once."""
+    words = encoder._tokens._words
+    assert words is not None
+    words._forget()
+    words._merge_part.cache_clear()
     return prompts
 
 

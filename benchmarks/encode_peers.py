@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import time
 import warnings
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-BATCHES = (16, 32, 64, 128, 256)
+BATCHES = (4, 8, 16, 32, 64, 128, 256)
 Made = tuple[str, int, Any, float]
 
 
@@ -89,10 +90,23 @@ def sorted_rows(name: str, world: Any, few: int, forward: Callable[[Any], Any]) 
             result[rows] = forward(np.ascontiguousarray(ids[rows, : lengths[rows].max()]))
         return result
 
-    # The best batch is sought on prompts out of all lengths.
-    sample = order[:: max(len(order) // few, 1)]
+    # The best batch is sought on runs of neighbours out of all lengths, so that it pads as the whole does.
+    places = np.linspace(0, max(len(order) - 256, 0), max(few // 256, 1)).astype(int)
+    sample = np.concatenate([order[i : i + 256] for i in places])
     batch = best(lambda size: run(size, sample), len(sample))
     yield f"{name}, batch {batch}", len(order), lambda: run(batch), 0.0
+
+
+def named_machine() -> str:
+    """The processor, what PyTorch uses of it, its threads and version."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    name = f"{names[0]} × {len(names)}" if names else platform.processor() or platform.machine()
+    threads, capability = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    return f"{name}, {capability}, {threads} threads, torch {torch.__version__}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
 
 
 def best(run: Callable[[int], Any], count: int) -> int:

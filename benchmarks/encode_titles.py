@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 import warnings
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from encode_peers import encode_text
+from encode_peers import encode_text, named_machine
 from torch.nn import functional as F
 
 from neglabel.corpora import Candidate, open_corpus
@@ -45,8 +44,7 @@ def main() -> None:
         warnings.simplefilter("ignore")
         model = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False).eval().requires_grad_(False)
     tokenizer = open_clip.get_tokenizer("ViT-B-16-quickgelu")
-    processor = platform.processor() or platform.machine()
-    machine = f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = named_machine()
     print(f"{date.today()}, {machine}")
     rows = []
     for path in options.files:

@@ -32,7 +32,8 @@ import open_clip
 import torch
 from PIL import Image
 
-from neglabel.pipeline.image_encoder import ImageEncoder, cores
+from neglabel.indexes.cores import cores
+from neglabel.pipeline.image_encoder import ImageEncoder
 from neglabel.pipeline.image_tower import ImageTower
 from neglabel.pipeline.images import decode
 

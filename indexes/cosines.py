@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,14 +19,6 @@ BLOCK_VALUES = 1 << 20
 _LENGTHS = (2.0**-20, 2.0**20)
 #: Squares added in float32 before float64 goes on: a quarter of the time of float64 throughout.
 _PIECE = 32
-
-
-def cores() -> int:
-    """Threads to work with: OMP_NUM_THREADS where it is set, else the cores this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from neglabel.corpora.dedupe import Mode
 from neglabel.corpora.sample import Sample
-from neglabel.indexes.cosines import cores
+from neglabel.indexes.cores import cores
 from neglabel.pipeline import store
 from neglabel.pipeline.candidates import TEXT_COLUMNS, Stores, text_groups, text_rows
+from neglabel.pipeline.overlap import spread
 from neglabel.pipeline.word_digests import Words, among, pos_digests, repeats, with_pos, word_digests
-from neglabel.pipeline.workers import spread
 
 #: Parts of speech in ranking order; all others are the last.
 GROUPS = ("noun", "adjective", "verb", "adverb", "")

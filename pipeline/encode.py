@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     unfit = _too_long(encoder, prompts) if settings.too_long == "drop" else None
     mixture = Mixture(specs, settings.dedupe, unfit, settings.limit)
     draw = Draw(mixture, settings.sample, settings.seed, settings.weights) if settings.sample else None
+    began = time.monotonic()
     plans = clock.each("read", plan_shards(
         mixture, settings.shard_rows, draw,
         lambda steps: reporter.track(steps, "words", rows_expected(specs), size=int),
@@ -106,9 +108,11 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
     kept, encoded = sum(record["rows"] for record in manifest["shards"]), 0
-    work = _work(settings, chain([first], plans), manifest, loaded, encoder, prompts, clock, reporter)
-    for rows in reporter.track(work, "encode", expected, "words", kept, size=int):
-        encoded += rows
+    every = chain(iter([first]), plans)
+    del first  # a shard's words are let go when it is written
+    with closing(_work(settings, every, manifest, loaded, encoder, prompts, clock, began, reporter)) as work:
+        for rows in reporter.track(work, "encode", expected, "words", kept, size=int):
+            encoded += rows
     finish(settings.out, manifest, records(mixture, draw))
     for sentence in silent(manifest["words"]):
         reporter.warn(sentence)
@@ -121,7 +125,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         "encoded": encoded,
         "seconds": round(seconds, 3),
         "rows_per_second": round(encoded / seconds, 1),
-        "time": {step: round(busy, 3) for step, busy in {**clock.seconds, "wall": seconds}.items()},
+        "time": {step: round(busy, 3) for step, busy in {**clock.seconds, "wall": time.monotonic() - began}.items()},
         "warnings": reporter.warnings,
     }
 
@@ -136,18 +140,19 @@ def _too_long(encoder: TextEncoder, prompts: Prompts) -> Callable[[Candidate], s
 
 def _work(
     settings: EncodeSettings, plans: Iterable[ShardPlan], manifest: dict[str, Any], loaded: LoadedModel,
-    encoder: TextEncoder, prompts: Prompts, clock: Clock, reporter: Reporter,
-) -> Iterator[int]:  # fmt: skip
+    encoder: TextEncoder, prompts: Prompts, clock: Clock, began: float, reporter: Reporter,
+) -> Generator[int, None, None]:  # fmt: skip
     """Encodes the shards that are to do, here or in processes, and records each as it is done; yields rows."""
     from neglabel.pipeline.encode_work import encode_here, to_do
     from neglabel.pipeline.encode_workers import Recipe, encode_in_processes, places
 
     assert settings.out is not None
-    folder, start, before = settings.out, time.monotonic(), dict(manifest.get("time", {}))
+    folder, before = settings.out, dict(manifest.get("time", {}))
 
     def record(number: int, shard: ShardRecord) -> None:
+        assert number <= len(manifest["shards"])  # finished shards have no gap
         manifest["shards"][number : number + 1] = [shard]
-        spent = {**clock.seconds, "wall": time.monotonic() - start}
+        spent = {**clock.seconds, "wall": time.monotonic() - began}
         manifest["time"] = {step: round(before.get(step, 0) + more, 3) for step, more in spent.items()}
         save(folder, manifest)
 
@@ -158,7 +163,7 @@ def _work(
         return
     known = loaded.identity
     recipe = Recipe(
-        settings.model, known["pretrained"], known["quick_gelu"], known["checkpoint_sha256"], loaded.precision,
-        settings.batch_size, tuple(prompts.templates.items()), settings.storage, folder,
+        settings.model, known["pretrained"], known["quick_gelu"], known["checkpoint_sha256"], encoder.path,
+        loaded.precision, settings.batch_size, tuple(prompts.templates.items()), settings.storage, folder,
     )  # fmt: skip
     yield from encode_in_processes(shards, recipe, devices, workers, record, clock)

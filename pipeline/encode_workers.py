@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neglabel import NeglabelError, UsageError
+from neglabel.indexes.cores import cores
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.models import load_model
+from neglabel.pipeline.overlap import end_with
 from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.shards import ShardRecord, encode_shard
 from neglabel.pipeline.text_encoder import TextEncoder
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a process needs to encode a shard as its parent would; ``checkpoint`` is the hash that it must find."""
+    """What a process needs to encode a shard as its parent would; ``checkpoint`` and ``path`` are what it must find."""
 
     model: str
     pretrained: str
     quickgelu: bool | None
     checkpoint: str
+    path: str
     precision: str
     batch_size: int
     templates: tuple[tuple[str, str], ...]
@@ -77,8 +80,13 @@ def encode_in_processes(
     from loky import ProcessPoolExecutor
     from loky.process_executor import BrokenProcessPool
 
-    threads = max((os.cpu_count() or 1) // (workers * len(devices)), 1)
-    pools = [ProcessPoolExecutor(workers, env={"OMP_NUM_THREADS": str(threads)}) for _ in devices]
+    threads = max(cores() // (workers * len(devices)), 1)
+    pools = [
+        ProcessPoolExecutor(
+            workers, initializer=end_with, initargs=(os.getpid(),), env={"OMP_NUM_THREADS": str(threads)}
+        )
+        for _ in devices
+    ]
     pending: deque[tuple[int, Future[Any]]] = deque()
     load = [0] * len(pools)
 
@@ -134,4 +142,10 @@ def _loaded(recipe: Recipe, device: str, threads: int) -> TextEncoder:
     loaded.model.visual = None
     if loaded.identity["checkpoint_sha256"] != recipe.checkpoint:
         raise NeglabelError(f"the weights of {recipe.model} changed while it was running; run it again")
-    return TextEncoder.of(loaded, recipe.batch_size)
+    encoder = TextEncoder.of(loaded, recipe.batch_size)
+    if encoder.path != recipe.path:
+        raise NeglabelError(
+            f"a process of --workers runs the text tower as `{encoder.path}`, this one as `{recipe.path}`; "
+            "leave --workers out"
+        )
+    return encoder

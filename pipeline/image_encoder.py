@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neglabel import NeglabelError
+from neglabel.indexes.cores import cores
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.image_tower import ImageTower
 from neglabel.pipeline.images import Source, decode, reason
@@ -50,11 +50,6 @@ class _Begun:
     rows: Sequence[int]
     landing: Landing | None
     failures: Sequence[tuple[int, str]]
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ImageEncoder:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from neglabel import UsageError
-from neglabel.indexes.cosines import cores
+from neglabel.indexes.cores import cores
 from neglabel.pipeline.candidates import Stores, open_stores
 from neglabel.pipeline.choose_rows import choose_for_each
 from neglabel.pipeline.labels import is_parquet, load_labels, read_lines

@@ -11,11 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
-from neglabel.indexes.cosines import as_float32, cores, one_blas_thread
+from neglabel.indexes.cores import cores
+from neglabel.indexes.cosines import as_float32, one_blas_thread
 from neglabel.pipeline import store
 from neglabel.pipeline.choose_rows import Selection
+from neglabel.pipeline.overlap import ahead, spread
 from neglabel.pipeline.search import Search
-from neglabel.pipeline.workers import ahead, spread
 
 #: Row groups of more rows than this are read in pieces, one after the other, for the sake of memory.
 _WHOLE = 4 * store.ROW_GROUP

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 _END = object()
 #: Seconds a thread may keep the interpreter while others wait for it.
 TURN = 2e-4
@@ -40,7 +43,10 @@ def ahead(items: Iterable[T], depth: int = 1) -> Generator[T, None, None]:
     thread.start()
     try:
         while True:
-            item, error = made.get()
+            try:
+                item, error = made.get(timeout=1)
+            except Empty:
+                continue  # a wait without end would not be woken by Ctrl-C everywhere
             if error is not None:
                 raise error
             if item is _END:
@@ -58,7 +64,7 @@ def behind(work: Callable[[T], object], items: Iterable[Any], kind: type[T]) -> 
     """Passes items through, but those of ``kind``: with them ``work`` is done, one after the other, in a thread behind.
 
     The next of them waits until the last is done. However this ends, what was handed over is finished; what ``work``
-    raises is raised here.
+    raises is raised here, and nothing is worked on after that.
     """
     pending: deque[Future[object]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="behind") as pool:
@@ -75,6 +81,23 @@ def behind(work: Callable[[T], object], items: Iterable[Any], kind: type[T]) -> 
             pending.popleft().result()
 
 
+def spread(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R]]:
+    """``work`` on each of ``items`` in ``threads`` threads; pairs in the order of ``items``, one a thread waiting."""
+    pending: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(threads, "neglabel-worker") as pool:
+        try:
+            for item in items:
+                pending.append((item, pool.submit(work, item)))
+                if len(pending) > threads:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 @contextmanager
 def short_turns() -> Iterator[None]:
     """Threads take turns of :data:`TURN` seconds, not of 5 ms.
@@ -88,3 +111,14 @@ def short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def end_with(parent: int) -> None:
+    """End this process when ``parent``, its parent's id, is gone, killed: it would work on beside the next run."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -91,6 +92,35 @@ def test_behind_works_in_order_and_finishes_what_it_was_given() -> None:
 
     with pytest.raises(NeglabelError, match="disk full"):
         list(behind(refuses, ["a", 1], str))
+
+    def refuses_b(text: str) -> None:
+        if text == "b":
+            time.sleep(0.05)
+            raise NeglabelError("disk full")
+        done.append(text)
+
+    # A shard after one that was not written would leave a gap in the manifest.
+    done.clear()
+    with pytest.raises(NeglabelError, match="disk full"):
+        list(behind(refuses_b, ["a", "b", "c", 1, "d"], str))
+    assert done == ["a"]
+
+
+def test_a_process_ends_with_its_parent() -> None:
+    child = (
+        "import os, time; from neglabel.pipeline.overlap import end_with; end_with(os.getppid()); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=-1); "
+        "p.stdout.readline(); print(p.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent, child], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert Path(f"/proc/{pid}").exists()
+        process.kill()
+    until(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text())
 
 
 def test_turns_are_short_only_meanwhile() -> None:

@@ -18,7 +18,7 @@ def times(run: Run) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for folder, seconds in _stores(run):
-        found |= _shown(f"Encoding {folder.name}", seconds)
+        found |= _shown(f"Encoding {folder}", seconds)
     return found | _shown("Scoring", run.manifest.get("time"))
 
 
