@@ -138,12 +138,14 @@ def report(rows: list[Row], rates: list[float], skipped: list[str], path: Path, 
         ratio = statistics.median(ratios)
         share = statistics.median(row.flops / s / r for s, r in zip(row.seconds, rates, strict=True))
         table.append({
-            "name": row.name, "prompts": row.count, "prompts_per_second": statistics.median(speed), "ratio": ratio, "ratios": ratios,
+            "name": row.name, "prompts": row.count, "prompts_per_second": statistics.median(speed),
+            "ratio": ratio, "ratios": ratios,
             "share_of_limit": share or None, "max_difference": row.difference, "seconds": row.seconds,
         })  # fmt: skip
         shown = f"{share:8.0%}" if share else f"{'':8}"
         off = f"{row.difference:9.1e}" if row.difference is not None else ""
-        print(f"{row.name:44} {statistics.median(speed):10.1f} {ratio:7.2f} {shown} {off} ({min(ratios):.1f}–{max(ratios):.1f})")
+        spread = f"({min(ratios):.1f}–{max(ratios):.1f})"
+        print(f"{row.name:44} {statistics.median(speed):10.1f} {ratio:7.2f} {shown} {off} {spread}")
     for line in skipped:
         print(line)
     result = {"date": str(date.today()), "machine": machine, "repeats": repeats, "gemm_flops": rates,

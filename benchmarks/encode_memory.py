@@ -2,8 +2,8 @@
 
     python benchmarks/encode_memory.py [--words 100000 1000000] [--layers 2] [--json memory.json]
 
-A text tower of ViT-B-16's widths with random weights and `--layers` layers, so that a CPU is through in minutes; words of
-three syllables. Memory is the high-water mark that the kernel keeps of the process (Linux).
+A text tower of ViT-B-16's widths with random weights and `--layers` layers, so that a CPU is through in minutes; words
+of three syllables. Memory is the high-water mark that the kernel keeps of the process (Linux).
 """
 
 from __future__ import annotations
