@@ -35,7 +35,7 @@ _PUBLIC = {
     "load_model": "neglabel.pipeline.models",
     "select": "neglabel.pipeline.mine",
     "EncodeSettings": "neglabel.pipeline.settings",
-    "MineSettings": "neglabel.pipeline.settings",
+    "MineSettings": "neglabel.pipeline.mine_settings",
     "ScoreSettings": "neglabel.pipeline.score_settings",
     "ReportSettings": "neglabel.pipeline.settings",
 }

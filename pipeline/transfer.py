@@ -34,7 +34,8 @@ class Landing:
         if self.done is None:
             return found
         self.done.synchronize()
-        return found.copy()  # the page-locked block is for the next batch
+        copy: NDArray[np.float32] = found.copy()  # the page-locked block is for the next batch
+        return copy
 
 
 def to_host(vectors: Tensor) -> Landing:
