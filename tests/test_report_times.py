@@ -24,11 +24,13 @@ def test_shares_of_encoding_and_of_scoring(tmp_path: Path) -> None:
     (tmp_path / "words" / "manifest.json").write_text(json.dumps(manifest))
     found = times(run([str(tmp_path / "words"), str(tmp_path / "gone")], {"decode": 1.0, "tower": 3.0}))
     assert found == {
-        f"Encoding {tmp_path / 'words'}, read": "1.0 s, 10 %",
-        f"Encoding {tmp_path / 'words'}, compute": "9.0 s, 90 %",
-        "Scoring, decode": "1.0 s, 25 %",
-        "Scoring, tower": "3.0 s, 75 %",
+        "words: read": "1.0 s, 10 %",
+        "words: compute": "9.0 s, 90 %",
+        "pictures: decode": "1.0 s, 25 %",
+        "pictures: tower": "3.0 s, 75 %",
     }
+    twice = times(run([str(tmp_path / "words")] * 2, None))
+    assert list(twice) == ["words: read", "words: compute", "words (2): read", "words (2): compute"]
 
 
 @pytest.mark.parametrize("odd", [None, [], "x", {"read": "1"}, {"read": -1.0}, {"read": None}, {}, {"tower": 0.0}])

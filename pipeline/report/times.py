@@ -12,14 +12,16 @@ from neglabel.pipeline.report.read import Run
 
 
 def times(run: Run) -> dict[str, str]:
-    """``Encoding FOLDER, compute`` → ``61.2 s, 93 %``: of stores that are still where they were, and of the pictures.
+    """``FOLDER: compute`` → ``61.2 s, 93 %``: of stores that are still where they were, and of the pictures.
 
     The steps of encoding run at once, so their shares of its time may add up to more than 100 %.
     """
     found: dict[str, str] = {}
-    for folder, seconds in _stores(run):
-        found |= _shown(f"Encoding {folder}", seconds)
-    return found | _shown("Scoring", run.manifest.get("time"))
+    for number, (folder, seconds) in enumerate(_stores(run), 1):
+        # A number where two stores have one name: a whole path would be too long for its column.
+        again = any(key.startswith(f"{folder.name}: ") for key in found)
+        found |= _shown(f"{folder.name} ({number})" if again else folder.name, seconds)
+    return found | _shown("pictures", run.manifest.get("time"))
 
 
 def _stores(run: Run) -> Iterator[tuple[Path, Any]]:
@@ -37,7 +39,7 @@ def _shown(what: str, seconds: Any) -> dict[str, str]:
         return {}
     wall = seconds.get("wall") or sum(seconds.values())
     return {
-        f"{what}, {step}": f"{spent:.1f} s, {100 * spent / wall:.0f} %"
+        f"{what}: {step}": f"{spent:.1f} s, {100 * spent / wall:.0f} %"
         for step, spent in seconds.items()
         if step != "wall" and wall
     }
