@@ -66,19 +66,19 @@ def behind(work: Callable[[T], object], items: Iterable[Any], kind: type[T]) -> 
     The next of them waits until the last is done. However this ends, what was handed over is finished; what ``work``
     raises is raised here, and nothing is worked on after that.
     """
-    pending: deque[Future[object]] = deque()
+    last: Future[object] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="behind") as pool:
         for item in items:
             if isinstance(item, kind):
-                while pending:
-                    pending.popleft().result()
-                pending.append(pool.submit(work, item))
+                if last:
+                    last.result()
+                last = pool.submit(work, item)
             else:
                 yield item
-            if pending and pending[0].done():
-                pending.popleft().result()
-        while pending:
-            pending.popleft().result()
+            if last and last.done():
+                last.result()
+        if last:
+            last.result()
 
 
 def spread(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R]]:
