@@ -20,6 +20,7 @@ from neglabel.pipeline.encode_work import encode_here
 from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.prefix_tree import distinct, tree
 from neglabel.pipeline.prompts import Prompts
+from neglabel.pipeline.shard_words import pack
 from neglabel.pipeline.text_encoder import TextEncoder
 
 #: name, prompts, run, FLOPs
@@ -34,14 +35,13 @@ def ours(world: Any, _: int) -> Iterator[Made]:
     yield "ours: tower", n, lambda: run(tower, world.ids, encoder.token_budget), flops
     yield "ours: with tokenising", n, lambda: encoder.encode(cold(encoder, world.prompts)), flops
     words = [Candidate(w, "noun", "en", "wordnet", "", "") for w in world.words]
-    parts = [ShardPlan(words)]
+    parts = [pack(ShardPlan(words), Prompts({"": "the nice {}"}))]
 
     def to_parquet() -> Any:
         cold(encoder, [])
         with tempfile.TemporaryDirectory() as folder:
             # As `encode` does it: the last shard is written, and the next made ready, while this one is computed.
-            where, prompts = Path(folder), Prompts({"": "the nice {}"})
-            for _ in encode_here(enumerate(parts), where, encoder, prompts, "float16", lambda *_: None, Clock()):
+            for _ in encode_here(enumerate(parts), Path(folder), encoder, "float16", lambda *_: None, Clock()):
                 pass
         return ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ class Clock:
         finally:
             self.add({step: time.perf_counter() - start})
 
-    def each(self, step: str, items: Iterable[T]) -> Iterator[T]:
+    def each(self, step: str, items: Iterable[T]) -> Generator[T, None, None]:
         """Passes ``items`` through and counts what it takes to make them, not what is done with them."""
         iterator = iter(items)
         while True:

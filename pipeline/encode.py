@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neglabel.corpora import Candidate, check_corpus, provenance, rows_expected
-from neglabel.corpora.draw import Draw, records, silent
-from neglabel.corpora.mixture import Mixture
+from neglabel.corpora.draw import silent
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.encode_manifest import FORMAT, finish, open_manifest, save
+from neglabel.pipeline.encode_reader import Reading, Words
 from neglabel.pipeline.estimate import estimate
 from neglabel.pipeline.files import claim_folder
 from neglabel.pipeline.places import corpus_in
-from neglabel.pipeline.plan import ShardPlan, plan_shards
 from neglabel.pipeline.prefix_tree import PLANNER_VERSION
 from neglabel.pipeline.presets import PRESETS
 from neglabel.pipeline.progress import Reporter
@@ -27,6 +26,7 @@ from neglabel.pipeline.settings import EncodeSettings
 if TYPE_CHECKING:
     # At run time torch is imported only where something is encoded: a dry run stays small.
     from neglabel.pipeline.models import LoadedModel
+    from neglabel.pipeline.shard_words import ShardWords
     from neglabel.pipeline.shards import ShardRecord
     from neglabel.pipeline.text_encoder import TextEncoder
 
@@ -67,16 +67,17 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     loaded.model.visual = None  # more than half of a model's memory, and no word needs it
     encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
-    unfit = _too_long(encoder, prompts) if settings.too_long == "drop" else None
-    mixture = Mixture(specs, settings.dedupe, unfit, settings.limit)
-    draw = Draw(mixture, settings.sample, settings.seed, settings.weights) if settings.sample else None
     began = time.monotonic()
-    plans = clock.each("read", plan_shards(
-        mixture, settings.shard_rows, draw,
+    words = Words(
+        Reading(tuple(specs), settings.dedupe, settings.limit, settings.shard_rows, prompts.templates), clock,
+        _too_long(encoder, prompts) if settings.too_long == "drop" else None,
+        (settings.sample, settings.seed, settings.weights) if settings.sample else None,
         lambda steps: reporter.track(steps, "words", rows_expected(specs), size=int),
-    ))  # fmt: skip
-    first = next(plans)
-    for sentence in draw.warnings() if draw else ():
+        apart=loaded.device.type == "cuda",
+    )  # fmt: skip
+    shards = iter(words)
+    first = next(shards)
+    for sentence in words.warnings():
         reporter.warn(sentence)
     claim_folder(settings.out, FORMAT)
     effective = settings.model_copy(
@@ -108,12 +109,12 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
     kept, encoded = sum(record["rows"] for record in manifest["shards"]), 0
-    every = chain(iter([first]), plans)
+    every = chain(iter([first]), shards)
     del first  # a shard's words are let go when it is written
-    with closing(_work(settings, every, manifest, loaded, encoder, prompts, clock, began, reporter)) as work:
+    with closing(shards), closing(_work(settings, every, manifest, loaded, encoder, clock, began, reporter)) as work:
         for rows in reporter.track(work, "encode", expected, "words", kept, size=int):
             encoded += rows
-    finish(settings.out, manifest, records(mixture, draw))
+    finish(settings.out, manifest, words.records())
     for sentence in silent(manifest["words"]):
         reporter.warn(sentence)
     seconds = time.monotonic() - start
@@ -139,8 +140,8 @@ def _too_long(encoder: TextEncoder, prompts: Prompts) -> Callable[[Candidate], s
 
 
 def _work(
-    settings: EncodeSettings, plans: Iterable[ShardPlan], manifest: dict[str, Any], loaded: LoadedModel,
-    encoder: TextEncoder, prompts: Prompts, clock: Clock, began: float, reporter: Reporter,
+    settings: EncodeSettings, words: Iterable[ShardWords], manifest: dict[str, Any], loaded: LoadedModel,
+    encoder: TextEncoder, clock: Clock, began: float, reporter: Reporter,
 ) -> Generator[int, None, None]:  # fmt: skip
     """Encodes the shards that are to do, here or in processes, and records each as it is done; yields rows."""
     from neglabel.pipeline.encode_work import encode_here, to_do
@@ -156,14 +157,14 @@ def _work(
         manifest["time"] = {step: round(before.get(step, 0) + more, 3) for step, more in spent.items()}
         save(folder, manifest)
 
-    shards = to_do(plans, manifest["shards"], folder, reporter)
+    shards = to_do(words, manifest["shards"], folder, reporter)
     devices, workers = places(loaded.device.type, settings.devices, settings.workers)
     if not workers:
-        yield from encode_here(shards, folder, encoder, prompts, settings.storage, record, clock)
+        yield from encode_here(shards, folder, encoder, settings.storage, record, clock)
         return
     known = loaded.identity
     recipe = Recipe(
         settings.model, known["pretrained"], known["quick_gelu"], known["checkpoint_sha256"], encoder.path,
-        loaded.precision, settings.batch_size, tuple(prompts.templates.items()), settings.storage, folder,
+        loaded.precision, settings.batch_size, settings.storage, folder,
     )  # fmt: skip
     yield from encode_in_processes(shards, recipe, devices, workers, record, clock)

@@ -9,9 +9,8 @@ from pathlib import Path
 from neglabel import UsageError
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.overlap import ahead, behind, short_turns
-from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.prompts import Prompts
+from neglabel.pipeline.shard_words import ShardWords
 from neglabel.pipeline.shards import Computed, ShardRecord, compute, flaw, prepare, write
 from neglabel.pipeline.text_encoder import TextEncoder
 
@@ -20,17 +19,17 @@ Record = Callable[[int, ShardRecord], None]
 
 
 def to_do(
-    plans: Iterable[ShardPlan], done: Sequence[ShardRecord], folder: Path, reporter: Reporter
-) -> Iterator[tuple[int, ShardPlan]]:
+    words: Iterable[ShardWords], done: Sequence[ShardRecord], folder: Path, reporter: Reporter
+) -> Iterator[tuple[int, ShardWords]]:
     """The shards that aren't finished, with their numbers: those of ``done`` that are whole are passed over.
 
     Raises:
         UsageError: the corpus gives other words than when a finished shard was encoded, or fewer.
     """
     done, number = list(done), -1
-    for number, plan in enumerate(plans):
+    for number, shard in enumerate(words):
         if number < len(done):
-            if done[number]["words_sha256"] != plan.digest():
+            if done[number]["words_sha256"] != shard.digest:
                 raise UsageError(
                     f"--out {folder}: the corpus gives other words for shard {number} than when it was encoded; "
                     "name a new folder"
@@ -39,14 +38,14 @@ def to_do(
             if problem is None:
                 continue
             reporter.warn(f"{folder}: {problem}; encoding that shard again")
-        yield number, plan
+        yield number, shard
     if number + 1 < len(done):
         raise UsageError(f"--out {folder}: the corpus has fewer words than when encoded; name a new folder")
 
 
 def encode_here(
-    shards: Iterable[tuple[int, ShardPlan]], folder: Path, encoder: TextEncoder, prompts: Prompts, storage: str,
-    record: Record, clock: Clock,
+    shards: Iterable[tuple[int, ShardWords]], folder: Path, encoder: TextEncoder, storage: str, record: Record,
+    clock: Clock,
 ) -> Iterator[int]:
     """Reads and tokenises the next shard, computes this one, and writes the last, at once; yields rows as computed.
 
@@ -54,9 +53,9 @@ def encode_here(
     """
 
     def finish(computed: Computed) -> None:
-        record(computed.shard.number, write(computed, folder, clock))
+        record(computed.prepared.number, write(computed, folder, clock))
 
-    shards_ahead = ahead(prepare(number, plan, encoder, prompts, clock) for number, plan in shards)
-    with short_turns(), closing(shards_ahead) as prepared:
-        steps = (step for shard in prepared for step in compute(shard, encoder, storage, clock))
+    shards_ahead = ahead(prepare(number, shard, encoder, clock) for number, shard in shards)
+    with short_turns(), closing(shards_ahead) as each:
+        steps = (step for prepared in each for step in compute(prepared, encoder, storage, clock))
         yield from behind(finish, steps, Computed)

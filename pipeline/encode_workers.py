@@ -19,13 +19,12 @@ from neglabel.indexes.cores import cores
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.models import load_model
 from neglabel.pipeline.overlap import end_with
-from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.shards import ShardRecord, encode_shard
 from neglabel.pipeline.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from neglabel.pipeline.encode_work import Record
-    from neglabel.pipeline.plan import ShardPlan
+    from neglabel.pipeline.shard_words import ShardWords
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class Recipe:
     path: str
     precision: str
     batch_size: int
-    templates: tuple[tuple[str, str], ...]
     storage: str
     folder: Path
 
@@ -65,7 +63,7 @@ def places(device: str, devices: int, workers: int) -> tuple[list[str], int]:
 
 
 def encode_in_processes(
-    shards: Iterable[tuple[int, ShardPlan]], recipe: Recipe, devices: list[str], workers: int, record: Record,
+    shards: Iterable[tuple[int, ShardWords]], recipe: Recipe, devices: list[str], workers: int, record: Record,
     clock: Clock,
 ) -> Iterator[int]:  # fmt: skip
     """Yields the rows of each shard when it is finished, in order; ``workers`` processes on each of ``devices``.
@@ -99,13 +97,13 @@ def encode_in_processes(
         return int(done["rows"])
 
     try:
-        for number, plan in shards:
+        for number, shard in shards:
             # One shard waits for each process, so that none is idle while the next is read.
             while len(pending) >= 2 * workers * len(pools):
                 yield take()
             at = load.index(min(load))
             load[at] += 1
-            pending.append((number, pools[at].submit(_encode, recipe, devices[at], threads, number, plan)))
+            pending.append((number, pools[at].submit(_encode, recipe, devices[at], threads, number, shard)))
             while pending and pending[0][1].done():
                 yield take()
         while pending:
@@ -121,11 +119,10 @@ def encode_in_processes(
 
 
 def _encode(
-    recipe: Recipe, device: str, threads: int, number: int, plan: ShardPlan
+    recipe: Recipe, device: str, threads: int, number: int, shard: ShardWords
 ) -> tuple[ShardRecord, dict[str, float], str]:
     clock = Clock()
-    encoder, prompts = _loaded(recipe, device, threads), Prompts(dict(recipe.templates))
-    record = encode_shard(number, plan, recipe.folder, encoder, prompts, recipe.storage, clock)
+    record = encode_shard(number, shard, recipe.folder, _loaded(recipe, device, threads), recipe.storage, clock)
     return record, clock.seconds, device
 
 

@@ -36,15 +36,6 @@ class ShardPlan:
             result.update("\0".join(row).encode("utf-8", "surrogatepass") + b"\n")
         return result.hexdigest()
 
-    def __getstate__(self) -> list[list[tuple[str, ...]]]:
-        """Columns: pickled and unpickled at a fifth of the cost of rows."""
-        return [list(zip(*rows, strict=True)) for rows in (self.words, self.rejected)]
-
-    def __setstate__(self, columns: list[list[tuple[str, ...]]]) -> None:
-        words, rejected = (zip(*rows, strict=True) for rows in columns)
-        self.words = list(map(Candidate._make, words))
-        self.rejected = list(map(Rejection._make, rejected))
-
     def counts(self) -> dict[str, Any]:
         return {
             "candidates": len(self.words),

@@ -1,4 +1,4 @@
-"""One shard: words → files → a record that proves it is finished."""
+"""One shard: prompts → tokens → embeddings → files and a record that proves it is finished."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from neglabel import NeglabelError
-from neglabel.corpora.candidate import Candidate, Rejection
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.files import sha256
-from neglabel.pipeline.plan import ShardPlan
-from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.shard_check import flaw_of
+from neglabel.pipeline.shard_words import ShardWords
 from neglabel.pipeline.store import embedding_array, write_table
 from neglabel.pipeline.text_encoder import TextEncoder, Tokenised
 
@@ -58,76 +56,75 @@ class Prepared(NamedTuple):
     """A shard with its prompts tokenised; None where it has no words."""
 
     number: int
-    plan: ShardPlan
+    shard: ShardWords
     tokenised: Tokenised | None
 
 
 class Computed(NamedTuple):
     """A shard with its embeddings (n, D) in the stored dtype; ``token_budget`` is the smallest that was needed."""
 
-    shard: Prepared
+    prepared: Prepared
     embedding: NDArray[Any] | None
     token_budget: int
 
 
 def encode_shard(
-    number: int, plan: ShardPlan, folder: Path, encoder: TextEncoder, prompts: Prompts, storage: str, clock: Clock
+    number: int, shard: ShardWords, folder: Path, encoder: TextEncoder, storage: str, clock: Clock
 ) -> ShardRecord:
-    """Encode and write one shard; depends on ``plan`` alone, so it can be done again, anywhere."""
-    for step in compute(prepare(number, plan, encoder, prompts, clock), encoder, storage, clock):
+    """Encode and write one shard; depends on ``shard`` alone, so it can be done again, anywhere."""
+    for step in compute(prepare(number, shard, encoder, clock), encoder, storage, clock):
         if isinstance(step, Computed):
             return write(step, folder, clock)
     raise AssertionError("a shard ends with its embeddings")
 
 
-def prepare(number: int, plan: ShardPlan, encoder: TextEncoder, prompts: Prompts, clock: Clock) -> Prepared:
-    """The first step: prompts and their tokens."""
+def prepare(number: int, shard: ShardWords, encoder: TextEncoder, clock: Clock) -> Prepared:
+    """The first step: the tokens of the prompts."""
     with clock.busy("tokenise"):
-        texts = [prompts.of(word.text, word.pos, word.language) for word in plan.words]
-        return Prepared(number, plan, encoder.tokenise(texts) if texts else None)
+        return Prepared(number, shard, encoder.tokenise(shard.prompts) if shard.prompts else None)
 
 
-def compute(shard: Prepared, encoder: TextEncoder, storage: str, clock: Clock) -> Iterator[int | Computed]:
+def compute(prepared: Prepared, encoder: TextEncoder, storage: str, clock: Clock) -> Iterator[int | Computed]:
     """The second step: yields the rows of each batch as it is encoded, and last the whole.
 
     Raises:
         NeglabelError: the model gives NaN, naming the word.
     """
-    words, embedding = shard.plan.words, None
-    if shard.tokenised is None:
-        yield Computed(shard, None, 0)
+    embedding: NDArray[Any] | None = None
+    if prepared.tokenised is None:
+        yield Computed(prepared, None, 0)
         return
-    for rows, block in clock.each("compute", encoder.batches(shard.tokenised)):
+    for rows, block in clock.each("compute", encoder.batches(prepared.tokenised)):
         if not np.isfinite(block).all():
             row = int(rows[np.flatnonzero(~np.isfinite(block).all(axis=1))[0]])
-            raise NeglabelError(
-                f"the model gives NaN for {words[row].text!r}; use --precision fp32 or another checkpoint"
-            )
+            word = prepared.shard.words["text"][row].as_py()
+            raise NeglabelError(f"the model gives NaN for {word!r}; use --precision fp32 or another checkpoint")
         if embedding is None:
-            embedding = np.empty((len(words), block.shape[1]), storage)
+            embedding = np.empty((len(prepared.tokenised), block.shape[1]), storage)
         embedding[rows] = block
         yield len(rows)
-    yield Computed(shard, embedding, encoder.budget_used)
+    yield Computed(prepared, embedding, encoder.budget_used)
 
 
 def write(computed: Computed, folder: Path, clock: Clock) -> ShardRecord:
     """The last step: the shard's files and the record that proves it is finished."""
-    (number, plan, tokenised), embedding, budget = computed
+    (number, shard, tokenised), embedding, budget = computed
     record = ShardRecord(
-        file="", rows=len(plan.words), sha256="", words_sha256="",
-        rejected_file="", rejected_rows=len(plan.rejected), rejected_sha256="", counts=plan.counts(),
+        file="", rows=shard.words.num_rows, sha256="", words_sha256=shard.digest,
+        rejected_file="", rejected_rows=shard.rejected.num_rows, rejected_sha256="", counts=dict(shard.counts),
     )  # fmt: skip
     with clock.busy("write"):
-        record["words_sha256"] = plan.digest()
-        if tokenised is not None:
+        if tokenised is not None and embedding is not None:
             record["token_budget"] = budget
             record["counts"]["truncated"] = int(tokenised.truncated.sum())
             record["file"] = f"shard-{number:05d}.parquet"
-            write_table(folder / record["file"], _candidates(plan.words, tokenised.truncated, embedding))
+            table = shard.words.append_column("truncated", pa.array(tokenised.truncated))
+            table = table.append_column("embedding", embedding_array(embedding))
+            write_table(folder / record["file"], table)
             record["sha256"] = sha256(folder / record["file"])
-        if plan.rejected:
+        if shard.rejected.num_rows:
             record["rejected_file"] = f"rejected-{number:05d}.parquet"
-            write_table(folder / record["rejected_file"], _rejections(plan.rejected))
+            write_table(folder / record["rejected_file"], shard.rejected)
             record["rejected_sha256"] = sha256(folder / record["rejected_file"])
     return record
 
@@ -141,16 +138,3 @@ def flaw(record: ShardRecord, folder: Path) -> str | None:
         if name and (problem := flaw_of(folder / name, rows, digest)):
             return problem
     return None
-
-
-def _candidates(words: list[Candidate], truncated: Any, embedding: Any) -> pa.Table:
-    columns = {name: pa.array([getattr(word, name) for word in words], pa.string()) for name in Candidate._fields}
-    return pa.table({**columns, "truncated": pa.array(truncated), "embedding": embedding_array(embedding)})
-
-
-def _rejections(rejected: list[Rejection]) -> pa.Table:
-    # A rejected text may be no Unicode at all: what can't be stored is shown as \\udcff.
-    rows = [[field.encode("utf-8", "backslashreplace").decode() for field in row] for row in rejected]
-    return pa.table(
-        {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(Rejection._fields)}
-    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from neglabel import NeglabelError, UsageError
-from neglabel.corpora import Candidate, Rejection
 from neglabel.pipeline import encode_work, encode_workers
 from neglabel.pipeline.clock import Clock, shares
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
+from neglabel.pipeline.encode_reader import Reading, Words
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.overlap import TURN, ahead, behind, short_turns
-from neglabel.pipeline.plan import ShardPlan
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import EncodeSettings
 
@@ -146,14 +144,48 @@ def test_a_clock_counts_work_and_not_waiting() -> None:
     assert shares({"read": 1.0, "compute": 9.0, "wall": 10.0}) == "read 10 %, compute 90 %"
 
 
-def test_a_plan_is_the_same_after_pickling() -> None:
-    words = [Candidate("cat", "noun", "en", "a", "1", "a pet"), Candidate("\udcff", "", "", "a", "2", "")]
-    plan = ShardPlan(words, [Rejection("", "empty", "a", "3")])
-    for each in (plan, ShardPlan([], []), ShardPlan(words, [])):
-        again = pickle.loads(pickle.dumps(each))
-        assert again == each
-        assert again.digest() == each.digest()
-        assert all(type(word) is Candidate for word in again.words)
+def test_words_read_in_a_process_of_their_own_are_the_same(tmp_path: Path, words: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_bytes("word 1 b1\nna\u00efve\n\n".encode() + b"\xff\n")
+    reading = Reading((str(words), str(other)), "text", None, 60, {"": "the {}"})
+    clock = Clock()
+    here, there = Words(reading, Clock()), Words(reading, clock, apart=True)
+    assert list(here) == list(there)
+    assert here.records() == there.records()
+    assert clock.seconds.keys() == {"read"}
+    assert clock.seconds["read"] > 0
+
+
+def test_what_reading_raises_in_a_process_is_raised_here(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n")
+    reading = Reading((str(empty),), "text", None, 60, {"": "the {}"})
+    with pytest.raises(UsageError, match=r"no candidates in .*empty\.txt"):
+        list(Words(reading, Clock(), apart=True))
+
+
+def test_a_reading_process_that_is_killed_is_one_sentence(words: Path) -> None:
+    reading = Reading((str(words),), "text", None, 60, {"": "the {}"})
+    shards = iter(Words(reading, Clock(), apart=True))
+    next(shards)
+    os.kill(loky_children()[0], signal.SIGKILL)
+    with pytest.raises(NeglabelError, match=r"the process that reads the words ended .* run it again to go on"):
+        list(shards)
+    assert not loky_children()
+
+
+def test_reading_in_a_process_ends_with_its_reader(words: Path) -> None:
+    reading = Reading((str(words),), "text", None, 60, {"": "the {}"})
+    with closing(iter(Words(reading, Clock(), apart=True))) as shards:
+        next(shards)
+        assert loky_children()
+    assert not loky_children()
+
+
+def loky_children() -> list[int]:
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    lines = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, line in lines.items() if b"popen_loky" in line]
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +241,8 @@ def test_a_killed_process_costs_no_finished_shard(
     def then_kill(*arguments: Any) -> Iterator[Any]:
         for place, item in enumerate(real(*arguments)):
             if place == 6:  # four wait for the two processes, so two are finished
-                children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-                lines = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-                os.kill(next(child for child, line in lines.items() if b"popen_loky" in line), signal.SIGKILL)
+                os.kill(loky_children()[0], signal.SIGKILL)
+                time.sleep(2)  # the pool has to notice before the other process has done all the rest
             yield item
 
     monkeypatch.setattr(encode_work, "to_do", then_kill)

@@ -1,0 +1,43 @@
+"""The words of a shard, ready for what follows: prompts, the columns of its files, and a digest. Needs no model."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from neglabel.corpora.candidate import Candidate, Rejection
+from neglabel.pipeline.plan import ShardPlan
+from neglabel.pipeline.prompts import Prompts
+
+
+class ShardWords(NamedTuple):
+    """A shard before its embeddings; from process to process it costs a fraction of its :class:`ShardPlan`.
+
+    Attributes:
+        prompts: of each of the ``n`` words, in order.
+        words: the string columns of the shard's file, ``n`` rows.
+        rejected: its file of rejections, maybe without rows.
+        digest: see :meth:`ShardPlan.digest`.
+        counts: see :meth:`ShardPlan.counts`.
+    """
+
+    prompts: list[str]
+    words: pa.Table
+    rejected: pa.Table
+    digest: str
+    counts: dict[str, Any]
+
+
+def pack(plan: ShardPlan, prompts: Prompts) -> ShardWords:
+    """What all further steps need of ``plan``."""
+    columns = zip(*plan.words, strict=True) if plan.words else ((),) * len(Candidate._fields)
+    # A rejected text may be no Unicode at all: what can't be stored is shown as \\udcff.
+    rejected = [[field.encode("utf-8", "backslashreplace").decode() for field in row] for row in plan.rejected]
+    return ShardWords(
+        [prompts.of(word.text, word.pos, word.language) for word in plan.words],
+        pa.table({n: pa.array(c, pa.string()) for n, c in zip(Candidate._fields, columns, strict=True)}),
+        pa.table({n: pa.array([row[i] for row in rejected], pa.string()) for i, n in enumerate(Rejection._fields)}),
+        plan.digest(),
+        plan.counts(),
+    )
