@@ -7,7 +7,7 @@ of the NegLabel score moved by at most 0.05 points, whichever OOD set moves most
 packaged model and pictures, words of the packaged WordNet; all of them, and draws of a part), and where
 ``../shared/data`` is on real CLIP ViT-B/32 features. Of those there is no text tower, so there only the rounding of
 finished embeddings can be measured. `auto`: whether the smallest cosine is above the line of ``--precision auto``,
-which must admit nothing that fails.
+which must admit no computation that fails.
 
 Only candidates are in the precision of their row: labels and pictures are float32 in `mine` and `score`. Speeds are of
 the prefix tree over consecutive nouns through a ViT-B-16 text tower with random weights, every row once a round.
@@ -60,8 +60,10 @@ def aurocs(world: World, candidates: Floats) -> dict[str, float]:
 
 def gate(world: World, found: Floats, known: Mapping[str, float], best: Any) -> dict[str, Any]:
     """The three lines of the gate for ``found`` candidates; ``known`` and ``best`` are float32's AUROCs and top M."""
-    unit = found.astype(np.float64) / np.linalg.norm(found.astype(np.float64), axis=1, keepdims=True)
-    cosine = float((unit * world.candidates).sum(axis=1).min())
+    # Features that were stored as float16 have not quite length 1.
+    exact, other = (one.astype(np.float64) for one in (world.candidates, found))
+    lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(other, axis=1)
+    cosine = float(((exact * other).sum(axis=1) / lengths).min())
     overlap = 100 * len(np.intersect1d(chosen(world, found, world.top), best)) / len(best)
     moved = {name: value - known[name] for name, value in aurocs(world, found).items()}
     most = max(moved.values(), key=abs)
