@@ -84,7 +84,7 @@ def _add(result: Any, name: str, tensor: torch.Tensor) -> None:
     tensor = tensor.detach().float().contiguous().cpu()
     result.update(f"{name}{tuple(tensor.shape)}".encode())
     # No copy: a token table may have a gigabyte.
-    result.update(memoryview(tensor.reshape(-1).numpy()).cast("B"))
+    result.update(tensor.reshape(-1).numpy().data)
 
 
 def _fill(model: torch.nn.Module, state: dict[str, Any], path: Path) -> str:
