@@ -1,4 +1,6 @@
-"""What is left: where the tower's time on a CPU goes, and how near its products come to the machine's best. One command:
+"""What is left: where the tower's time on a CPU goes, and how near its products come to the machine's best.
+
+One command:
 
     python benchmarks/encode_profile.py [--threads 2] [--nouns 8000] [--repeats 5]
 
