@@ -72,10 +72,9 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     scorer = Scorer(
         names,
         labels,
-        NegativeIndex(negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)),
+        NegativeIndex(negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32), groups),
         negatives.texts,
         temperatures,
-        groups,
         temperatures.get("neglabel", SCORES["neglabel"].temperature),
     )
     pictures = sum(len(source.items) for source in sources)
