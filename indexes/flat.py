@@ -24,15 +24,17 @@ BLOCK_VALUES = 1 << 22
 class NegativeIndex:
     """M unit vectors in a FAISS ``IndexFlatIP``; inner product = cosine.
 
-    Vectors lie in the order of the groups, so that a group is a range of columns and nothing is gathered.
+    Vectors lie in the order of the groups, so that a group is a range of columns and nothing is gathered; before them
+    those of the K ID labels, if given, so that one product gives both.
 
     Attributes:
         order: (M,) which negative a column is.
         groups: (n_g, m) columns of each group: 0, 1, 2, …; None without groups.
     """
 
-    def __init__(self, vectors: Floats, groups: Columns | None = None) -> None:
-        """Args: ``vectors`` (M, D) float32, L2-normalised, M may be 0; ``groups`` (n_g, m) indices of them."""
+    def __init__(self, vectors: Floats, groups: Columns | None = None, labels: Floats | None = None) -> None:
+        """Args: ``vectors`` (M, D) float32, L2-normalised, M may be 0; ``groups`` (n_g, m) indices of them;
+        ``labels`` (K, D) as the vectors."""
         self.order: Columns = np.arange(len(vectors))
         self.groups = groups
         if groups is not None:
@@ -40,34 +42,42 @@ class NegativeIndex:
             self.groups = np.arange(groups.size, dtype=np.int64).reshape(groups.shape)
             vectors = vectors[self.order]
         self.index = faiss.IndexFlatIP(vectors.shape[1])
-        if len(vectors):
-            self.index.add(np.ascontiguousarray(vectors, np.float32))
+        self._labels = 0 if labels is None else len(labels)
+        for some in (labels, vectors):
+            if some is not None and len(some):
+                self.index.add(np.ascontiguousarray(some, np.float32))
 
     def __len__(self) -> int:
-        return int(self.index.ntotal)
+        return int(self.index.ntotal) - self._labels
 
     @property
     def dimension(self) -> int:
         return int(self.index.d)
 
     @property
-    def vectors(self) -> Floats:
-        """(M, D), by :attr:`order`: the index's own memory, valid as long as the index and not to be written."""
-        if not len(self):
+    def texts(self) -> Floats:
+        """(K + M, D): the index's own memory, valid as long as the index and not to be written."""
+        if not self.index.ntotal:
             return np.empty((0, self.dimension), np.float32)
-        flat = faiss.rev_swig_ptr(self.index.get_xb(), len(self) * self.dimension)
-        return np.asarray(flat.reshape(len(self), self.dimension))
+        flat = faiss.rev_swig_ptr(self.index.get_xb(), self.index.ntotal * self.dimension)
+        return np.asarray(flat.reshape(-1, self.dimension))
 
-    def rows_per_block(self, beside: int = 0, budget: int = BLOCK_VALUES) -> int:
-        """How many pictures to take at once so that their similarities to M negatives and ``beside`` others fit."""
-        return max(1, budget // max(1, len(self) + beside))
+    @property
+    def vectors(self) -> Floats:
+        """(M, D), by :attr:`order`: a part of :attr:`texts`."""
+        return self.texts[self._labels :]
 
-    def similarities(self, images: Floats) -> Floats:
-        """Cosines of a block of pictures to all negatives, by :attr:`order`: (n, D) → (n, M) float32.
+    def rows_per_block(self, budget: int = BLOCK_VALUES) -> int:
+        """How many pictures to take at once so that their similarities to all K + M texts fit."""
+        return max(1, budget // max(1, int(self.index.ntotal)))
 
-        The caller keeps n within :meth:`rows_per_block`.
+    def similarities(self, images: Floats) -> tuple[Floats, Floats]:
+        """Cosines of a block of pictures (n, D): to the ID labels (n, K), to all negatives by :attr:`order` (n, M).
+
+        float32, from one product. The caller keeps n within :meth:`rows_per_block`.
         """
-        return np.asarray(images @ self.vectors.T, np.float32)
+        both = np.asarray(images @ self.texts.T, np.float32)
+        return both[:, : self._labels], both[:, self._labels :]
 
 
 def top(similarities: NDArray[np.floating[Any]], k: int, order: Columns | None = None) -> Columns:
@@ -81,10 +91,10 @@ def top(similarities: NDArray[np.floating[Any]], k: int, order: Columns | None =
     if k == 0:
         return np.empty((n, 0), dtype=np.int64)
     rank = np.arange(count) if order is None else order
-    pieces, columns = math.isqrt(k * count), None
-    if pieces >= 4 * k:
+    high, columns = max(1, math.isqrt(count // k) // 2), None
+    pieces = count // high
+    if high > 1 and pieces >= 4 * k:
         # Piece j is every pieces-th column from j on: maxima along the rows of a matrix are the fast ones.
-        high = count // pieces
         maxima = similarities[:, : high * pieces].reshape(n, high, pieces).max(axis=1)
         best = np.argpartition(maxima, pieces - k, axis=1)[:, pieces - k :]
         inside = (best[:, None, :] + pieces * np.arange(high)[:, None]).reshape(n, -1)

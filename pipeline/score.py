@@ -72,7 +72,9 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     scorer = Scorer(
         names,
         labels,
-        NegativeIndex(negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32), groups),
+        NegativeIndex(
+            negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32), groups, labels
+        ),
         negatives.texts,
         temperatures,
         temperatures.get("neglabel", SCORES["neglabel"].temperature),

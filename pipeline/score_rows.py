@@ -47,7 +47,7 @@ def schema(scores: Sequence[str]) -> pa.Schema:
 class Scorer:
     """What every picture of a run is compared with.
 
-    ``labels`` (K, D) float32 unit and ``names`` K; ``index``, with its groups, and ``negatives``, M
+    ``labels`` (K, D) float32 unit and ``names`` K; ``index``, of both, with its groups, and ``negatives``, M
     each; ``temperatures`` by score; ``share_temperature``: of the softmax over all ID and negative labels.
     """
 
@@ -77,7 +77,7 @@ class Scorer:
 
         Memory is a block of similarities a thread, however many pictures and negatives there are.
         """
-        step = self.index.rows_per_block(beside=len(self.labels))
+        step = self.index.rows_per_block()
         if len(items) <= step:
             # One block, such as a batch that a tower gives: BLAS has all threads.
             return self._block(data, items, embedding)
@@ -94,7 +94,7 @@ class Scorer:
     ) -> tuple[pa.Table, Floats]:
         if not len(items):
             return self.schema.empty_table(), np.empty(0)
-        positive, negative = embedding @ self.labels.T, self.index.similarities(embedding)
+        positive, negative = self.index.similarities(embedding)
         best, worst = top(positive, TOP), top(negative, TOP, self.index.order)
         block = Block(positive, negative, self.index.groups, single=True)
         shares = _Shares(block, self.share_temperature)

@@ -55,11 +55,11 @@ def test_index_gives_all_products_whatever_the_block(n: int, m: int, seed: int) 
     words, images = rng.normal(size=(m, 8)).astype(np.float32), rng.normal(size=(n, 8)).astype(np.float32)
     index = NegativeIndex(words)
     assert len(index) == m
-    whole = index.similarities(images)
+    whole = index.similarities(images)[1]
     np.testing.assert_allclose(whole, images @ words.T, atol=1e-5)
-    by_one = np.concatenate([index.similarities(images[i : i + 1]) for i in range(n)])
+    by_one = np.concatenate([index.similarities(images[i : i + 1])[1] for i in range(n)])
     np.testing.assert_allclose(whole, by_one, atol=1e-5)
-    assert index.rows_per_block(10, budget=1000) * (m + 10) <= max(1000, m + 10)
+    assert index.rows_per_block(budget=1000) * m <= max(1000, m)
 
 
 @settings(max_examples=40, deadline=None)
@@ -71,7 +71,7 @@ def test_an_index_in_the_order_of_groups_gives_the_same_sums(m: int, n_groups: i
     index = NegativeIndex(words, groups)
     assert sorted(index.order.tolist()) == list(range(m))
     np.testing.assert_array_equal(index.vectors, words[index.order])
-    found = index.similarities(images)
+    found = index.similarities(images)[1]
     ours = Block(found, found, index.groups, single=True)
     exact = Block(*[images.astype(np.float64) @ words.T.astype(np.float64)] * 2, groups)
     assert ours.in_order
@@ -81,14 +81,15 @@ def test_an_index_in_the_order_of_groups_gives_the_same_sums(m: int, n_groups: i
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 40), st.sampled_from([1e-3, 0.01, 1.0, 30.0]), st.integers(0, 99))
+@given(st.integers(1, 4), st.integers(1, 400), st.sampled_from([1e-3, 0.01, 1.0, 30.0]), st.integers(0, 99))
 def test_single_precision_sums_are_those_of_float64(n_groups: int, each: int, temperature: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.uniform(-1, 1, size=(7, n_groups, each)).astype(np.float32)
     values[0] = values[0, 0, 0]
     want = logsumexp(values.astype(np.float64), temperature)
-    # Sums by parts in 10⁷, and no more, however far the largest is above the others.
-    np.testing.assert_allclose(group_logsumexp(values, temperature), want, atol=5e-7, rtol=1e-15)
+    # By rounding of x = (b_max − b)/T alone, however far a group is below another.
+    x = values.max(axis=(1, 2))[:, None] / temperature - values.max(axis=2) / temperature
+    assert (np.abs(group_logsumexp(values, temperature) - want) <= 2.0**-22 * (x + 4) + 1e-13 * np.abs(want)).all()
 
 
 @settings(max_examples=150, deadline=None)

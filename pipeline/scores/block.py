@@ -29,8 +29,8 @@ class Block:
         label_vectors: (K, D) and ``negative_vectors``: (M, D) unit vectors of the texts.
         no_positive: (n, K) cosines to the "no" texts of the ID labels (CLIPN).
         generated: (n, G) cosines to labels made up for each picture (ZOC), NaN where a picture has fewer.
-        single: negatives that are float32 are exponentiated in float32 (:mod:`neglabel.pipeline.scores.sums`), not in
-            float64: the sums hold by parts in 10⁷, which is less than such cosines do, in a fraction of the time.
+        single: sums that a score takes of all labels or negatives, where they are float32, are exponentiated in float32 (:mod:`neglabel.pipeline.scores.sums`), not in
+            float64: exact to parts in a million, such cosines to less, in a fraction of the time.
     """
 
     positive: Cosines
@@ -76,7 +76,13 @@ class Block:
 
     def positive_lse(self, temperature: float) -> Floats:
         """(n,) lse_k(a_k/T)."""
-        return np.asarray(self._once("positive", temperature, lambda: np.logaddexp(*self.top_and_rest(temperature))))
+
+        def make() -> Floats:
+            if self.single:
+                return group_logsumexp(self.positive[:, None, :], temperature)[:, 0]
+            return np.asarray(np.logaddexp(*self.top_and_rest(temperature)))
+
+        return np.asarray(self._once("positive", temperature, make))
 
     def group_lse(self, temperature: float) -> Floats:
         """(n, n_g) lse over each group's b_j/T; (n, 1) over all negatives without groups."""
