@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,10 @@ def unit_rows(rng: np.random.Generator, n: int, dimension: int = D) -> np.ndarra
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def write_vectors(path: Path, rows: int, seed: int, block: int = 8_192, **columns: Any) -> Path:
-    """``rows`` random unit vectors, a row group at a time; ``columns``: name → function of (start, n)."""
+def write_vectors(
+    file: Path, rows: int, seed: int, columns: dict[str, Callable[[int, int], Any]], block: int = 8_192
+) -> Path:
+    """``rows`` random unit vectors, a row group at a time; ``columns``: what gives (start, n) its values."""
     from neglabel.pipeline.store import embedding_array
 
     rng, writer = np.random.default_rng(seed), None
@@ -63,29 +66,32 @@ def write_vectors(path: Path, rows: int, seed: int, block: int = 8_192, **column
         n = min(block, rows - start)
         made = {name: make(start, n) for name, make in columns.items()}
         table = pa.table({**made, "embedding": embedding_array(unit_rows(rng, n))})
-        writer = writer or pq.ParquetWriter(path, table.schema, compression="none", use_dictionary=[])
+        writer = writer or pq.ParquetWriter(file, table.schema, compression="none", use_dictionary=[])
         writer.write_table(table)
     if writer is not None:
         writer.close()
-    return path
+    return file
 
 
 def pictures(path: Path, rows: int, seed: int = 3) -> Path:
     """Embeddings of pictures with the id, path and label that a data set's would have."""
-    return write_vectors(
-        path, rows, seed,
-        id=lambda start, n: [f"val/n{row % K:08d}/ILSVRC2012_val_{row:08d}" for row in range(start, start + n)],
-        path=lambda start, n: [
-            f"/data/imagenet/val/n{row % K:08d}/ILSVRC2012_val_{row:08d}.JPEG" for row in range(start, start + n)
-        ],
-        label=lambda start, n: [f"class {row % K}" for row in range(start, start + n)],
-    )  # fmt: skip
+    stem = "n{:08d}/ILSVRC2012_val_{:08d}"
+    return write_vectors(path, rows, seed, {
+        "id": lambda start, n: ["val/" + stem.format(row % K, row) for row in range(start, start + n)],
+        "path": lambda start, n: [f"/data/imagenet/val/{stem.format(row % K, row)}.JPEG" for row in range(start, start + n)],
+        "label": lambda start, n: [f"class {row % K}" for row in range(start, start + n)],
+    })  # fmt: skip
+
+
+def named(path: Path, rows: int, seed: int, noun: str) -> Path:
+    """Vectors of texts called ``noun`` and a number."""
+    return write_vectors(path, rows, seed, {"text": lambda start, n: [f"{noun} {i}" for i in range(start, start + n)]})
 
 
 def texts(place: Path) -> dict[str, Any]:
     """Labels and negatives, and the settings that name them."""
-    labels = write_vectors(place / "labels.parquet", K, 1, text=lambda s, n: [f"class {k}" for k in range(s, s + n)])
-    words = write_vectors(place / "negatives.parquet", M, 2, text=lambda s, n: [f"word {j}" for j in range(s, s + n)])
+    labels = named(place / "labels.parquet", K, 1, "class")
+    words = named(place / "negatives.parquet", M, 2, "word")
     return {"labels": str(labels), "negatives": str(words), "out": str(place / "out")}
 
 
