@@ -78,7 +78,7 @@ def pictures(path: Path, rows: int, seed: int = 3) -> Path:
     stem = "n{:08d}/ILSVRC2012_val_{:08d}"
     return write_vectors(path, rows, seed, {
         "id": lambda start, n: ["val/" + stem.format(row % K, row) for row in range(start, start + n)],
-        "path": lambda start, n: [f"/data/imagenet/val/{stem.format(row % K, row)}.JPEG" for row in range(start, start + n)],
+        "path": lambda start, n: [f"/data/val/{stem.format(row % K, row)}.JPEG" for row in range(start, start + n)],
         "label": lambda start, n: [f"class {row % K}" for row in range(start, start + n)],
     })  # fmt: skip
 

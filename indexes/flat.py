@@ -8,11 +8,14 @@ with them block by block of pictures.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from neglabel.indexes.flat_device import DeviceNegatives
 
 Floats = NDArray[np.float32]
 Columns = NDArray[np.int64]
@@ -79,6 +82,22 @@ class NegativeIndex:
         both = np.asarray(images @ self.texts.T, np.float32)
         return both[:, : self._labels], both[:, self._labels :]
 
+    def largest(self, similarities: Floats, k: int, order: Columns | None = None) -> tuple[Columns, Floats]:
+        """:func:`largest`, which an index on a device takes there."""
+        return largest(similarities, k, order)
+
+
+def index_on(device: str, vectors: Floats, groups: Columns | None, labels: Floats) -> NegativeIndex | DeviceNegatives:
+    """A :class:`NegativeIndex`, or on a device that PyTorch finds what it is there: ``cuda``, ``cuda:1``, …"""
+    index = NegativeIndex(vectors, groups, labels)
+    if not device.startswith("cuda"):
+        return index
+    import torch
+
+    from neglabel.indexes.flat_device import DeviceNegatives
+
+    return DeviceNegatives(index, device) if torch.cuda.is_available() else index
+
 
 def top(similarities: NDArray[np.floating[Any]], k: int, order: Columns | None = None) -> Columns:
     """Columns of the k largest of each row, best first: (n, M) finite numbers → (n, min(k, M)) int64.
@@ -115,3 +134,9 @@ def top(similarities: NDArray[np.floating[Any]], k: int, order: Columns | None =
         chosen[row] = among[np.lexsort((rank[among], -similarities[row, among]))[:k]]
     sort = np.lexsort((rank[chosen], -np.take_along_axis(similarities, chosen, axis=1)), axis=1)
     return np.asarray(np.take_along_axis(chosen, sort, axis=1), dtype=np.int64)
+
+
+def largest(similarities: Floats, k: int, order: Columns | None = None) -> tuple[Columns, Floats]:
+    """:func:`top` and the similarities there, (n, min(k, M)) each."""
+    columns = top(similarities, k, order)
+    return columns, np.take_along_axis(similarities, columns, axis=1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -60,9 +61,11 @@ class ItemColumns(Sequence[Item]):
         there = set(self._table.column_names)
         ids = self._texts("id") if "id" in there else pa.nulls(self._rows, pa.string())
         if ids.null_count:
-            ids = pc.coalesce(ids, pa.array(range(self._start, self._start + self._rows), pa.int64()).cast(pa.string()))
+            numbers = pa.array(np.arange(self._start, self._start + self._rows))
+            ids = pc.coalesce(ids, numbers.cast(pa.string()))
         paths = pc.fill_null(self._texts("path"), "") if "path" in there else pa.array([""] * self._rows, pa.string())
-        return Columns(ids, self._open(paths), self._labels() if "label" in there else pa.nulls(self._rows, pa.string()))
+        labels = self._labels() if "label" in there else pa.nulls(self._rows, pa.string())
+        return Columns(ids, self._open(paths), labels)
 
     def _array(self, name: str) -> pa.Array:
         column = self._table[name].combine_chunks()

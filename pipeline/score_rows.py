@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from neglabel.corpora.text import normalise
 from neglabel.indexes.cores import cores
 from neglabel.indexes.cosines import one_blas_thread
-from neglabel.indexes.flat import NegativeIndex, top
+from neglabel.indexes.flat import NegativeIndex
 from neglabel.pipeline.images import Item
 from neglabel.pipeline.item_columns import columns_of
 from neglabel.pipeline.overlap import spread
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.scores import Block, compute_all
 from neglabel.pipeline.scores.stable import Floats
+
+if TYPE_CHECKING:
+    from neglabel.indexes.flat_device import DeviceNegatives
 
 #: Labels and negatives shown for each picture.
 TOP = 5
@@ -47,13 +50,13 @@ def schema(scores: Sequence[str]) -> pa.Schema:
 class Scorer:
     """What every picture of a run is compared with.
 
-    ``labels`` (K, D) float32 unit and ``names`` K; ``index``, of both, with its groups, and ``negatives``, M
-    each; ``temperatures`` by score; ``share_temperature``: of the softmax over all ID and negative labels.
+    ``labels`` (K, D) float32 unit and ``names`` K; ``index``: of both, with the groups, here or on a device;
+    ``negatives`` M; ``temperatures`` by score; ``share_temperature``: of the softmax over all ID and negative labels.
     """
 
     names: Sequence[str]
     labels: NDArray[np.float32]
-    index: NegativeIndex
+    index: NegativeIndex | DeviceNegatives
     negatives: Sequence[str]
     temperatures: Mapping[str, float]
     share_temperature: float
@@ -82,10 +85,11 @@ class Scorer:
             # One block, such as a batch that a tower gives: BLAS has all threads.
             return self._block(data, items, embedding)
         parts = [slice(start, start + step) for start in range(0, len(items), step)]
+        threads = cores() if isinstance(self.index, NegativeIndex) else 2  # a device needs one ahead
         with one_blas_thread():
             found = [
                 block
-                for _, block in spread(lambda part: self._block(data, items[part], embedding[part]), parts, cores())
+                for _, block in spread(lambda part: self._block(data, items[part], embedding[part]), parts, threads)
             ]
         return pa.concat_tables([table for table, _ in found]), np.concatenate([share for _, share in found])
 
@@ -94,9 +98,11 @@ class Scorer:
     ) -> tuple[pa.Table, Floats]:
         if not len(items):
             return self.schema.empty_table(), np.empty(0)
-        positive, negative = self.index.similarities(embedding)
-        best, worst = top(positive, TOP), top(negative, TOP, self.index.order)
-        block = Block(positive, negative, self.index.groups, single=True)
+        cosines: Any = self.index.similarities(embedding)
+        positive, negative = cosines
+        best, best_cosines = self.index.largest(positive, TOP)
+        worst, worst_cosines = self.index.largest(negative, TOP, self.index.order)
+        block = _block_of(positive, negative, self.index.groups)
         shares = _Shares(block, self.share_temperature)
         names, words = self._texts
         given = columns_of(items)
@@ -111,11 +117,19 @@ class Scorer:
         for name, (score, logit) in compute_all(self.temperatures, block).items():
             columns[name], columns[f"{name}_logit"] = score, logit
         columns["top_labels"] = _lists(names.take(pa.array(best.ravel())), best.shape)
-        columns["top_label_shares"] = _lists(pa.array(shares.of(positive, best).ravel()), best.shape)
+        columns["top_label_shares"] = _lists(pa.array(shares.of(best_cosines).ravel()), best.shape)
         columns["top_negatives"] = _lists(words.take(pa.array(worst.ravel())), worst.shape)
-        columns["top_negative_shares"] = _lists(pa.array(shares.of(negative, worst).ravel()), worst.shape)
+        columns["top_negative_shares"] = _lists(pa.array(shares.of(worst_cosines).ravel()), worst.shape)
         columns["id_share"] = shares.id_share.astype(np.float32)
         return pa.table(columns, schema=self.schema), shares.id_share
+
+
+def _block_of(positive: Any, negative: Any, groups: NDArray[np.int64] | None) -> Block:
+    if isinstance(positive, np.ndarray):
+        return Block(positive, negative, groups, single=True)
+    from neglabel.pipeline.scores.device_block import DeviceBlock
+
+    return DeviceBlock(positive, negative, groups)
 
 
 def _lists(values: pa.Array, shape: tuple[int, ...]) -> pa.ListArray:
@@ -134,9 +148,9 @@ class _Shares:
         # Without negatives the ID labels would share all of it, which says nothing.
         self.id_share = np.exp(ours - self.total) if block.negative.shape[1] else np.full(len(block), np.nan)
 
-    def of(self, cosines: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        chosen = np.take_along_axis(cosines, columns, axis=1).astype(np.float64) / self.temperature
-        return np.exp(chosen - self.total[:, None]).astype(np.float32)
+    def of(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the labels with these cosines (n, k)."""
+        return np.exp(cosines.astype(np.float64) / self.temperature - self.total[:, None]).astype(np.float32)
 
 
 class ClassNames:

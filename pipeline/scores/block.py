@@ -29,8 +29,9 @@ class Block:
         label_vectors: (K, D) and ``negative_vectors``: (M, D) unit vectors of the texts.
         no_positive: (n, K) cosines to the "no" texts of the ID labels (CLIPN).
         generated: (n, G) cosines to labels made up for each picture (ZOC), NaN where a picture has fewer.
-        single: sums that a score takes of all labels or negatives, where they are float32, are exponentiated in float32 (:mod:`neglabel.pipeline.scores.sums`), not in
-            float64: exact to parts in a million, such cosines to less, in a fraction of the time.
+        single: sums that a score takes of all labels or negatives, where they are float32, are exponentiated in float32
+            (:mod:`neglabel.pipeline.scores.sums`), not in float64: exact to parts in a million, as such cosines are at
+            best, in a fraction of the time.
     """
 
     positive: Cosines
@@ -91,11 +92,8 @@ class Block:
             if self.groups is None:
                 return self._lse(self.negative[:, None, :], temperature)
             used = self.groups.size
-            if self.in_order:
-                ordered = self.negative[:, :used]
-            else:
-                # All columns in the order of the groups: one gather, then a view.
-                ordered = np.take(self.negative, self.groups.ravel(), axis=1)
+            # All columns in the order of the groups: they are, or are gathered; then a view.
+            ordered = self.negative[:, :used] if self.in_order else np.take(self.negative, self.groups.ravel(), axis=1)
             return self._lse(ordered.reshape(len(self), *self.groups.shape), temperature)
 
         return np.asarray(self._once("groups", temperature, make))
@@ -106,10 +104,10 @@ class Block:
     @property
     def in_order(self) -> bool:
         """Groups are ranges of columns, one after the other: 0, 1, 2, …"""
-        if self.groups is None:
+        groups = self.groups
+        if groups is None:
             return False
-        same = self._once("order", 0.0, lambda: np.array_equal(self.groups.ravel(), np.arange(self.groups.size)))
-        return bool(same)
+        return bool(self._once("order", 0.0, lambda: np.array_equal(groups.ravel(), np.arange(groups.size))))
 
     def negative_lse(self, temperature: float) -> Floats:
         """(n,) lse_j(b_j/T) of all negatives: of the groups' sums, and of the negatives that no group has."""
