@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from neglabel.pipeline.clean import Cleaner, without_shared
 
 Ids = NDArray[np.int32]
-#: What is remembered before everything is forgotten: words, their characters, their tokens (in all about 100 MB).
-MAX_WORDS, MAX_CHARACTERS, MAX_TOKENS = 400_000, 16_000_000, 8_000_000
+#: What is remembered before everything is forgotten: words, their characters, their tokens (in all about 50 MB).
+MAX_WORDS, MAX_CHARACTERS, MAX_TOKENS = 200_000, 8_000_000, 4_000_000
 #: Words that stand for no token: the mark between two prompts, and what splitting finds between two spaces.
 _BREAK, _NOTHING = "\n", ""
 
