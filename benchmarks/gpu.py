@@ -1,4 +1,5 @@
-"""A million titles on a GPU, and mining there, side by side with open_clip and PyTorch in one run. One command:
+"""A million titles on a GPU, and mining and scoring there, side by side with open_clip and PyTorch in one
+run. One command:
 
     python benchmarks/gpu.py [--titles 1000000] [--from FILE ...] [--part encode|search|all] [--quick] [--json gpu.json]
 
@@ -50,9 +51,11 @@ def main() -> None:
     if options.part != "search":
         result |= encode_part(options, count, repeats, quick)
     if options.part != "encode":
-        from gpu_search import search_rows  # FAISS is needed from here on
+        from gpu_score import score_part
+        from gpu_search import search_part  # FAISS is needed from here on
 
-        result["search"] = search_rows(quick, repeats)
+        result["search"] = search_part(quick, repeats)
+        result["score"] = score_part(quick, repeats)
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,16 +24,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from score_parts import D, K, M, memory, share, unit_rows
+from score_parts import D, K, M, cpu_seconds, memory, share, unit_rows
 
 T, GROUPS = 0.01, 100
 #: Pictures a turn, as a row group of a file has them.
 TURN = 8_192
-
-
-def cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def authors(images: np.ndarray, labels: np.ndarray, words: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -88,10 +82,10 @@ def rows(count: int, repeats: int) -> dict[str, Any]:
             images = unit_rows(rng, min(TURN, count - start))
             found = {}
             for name, way in ways.items():
-                begun, used = time.perf_counter(), cpu()
+                begun, used = time.perf_counter(), cpu_seconds()
                 found[name] = way(images)
                 spent[name]["wall"] += time.perf_counter() - begun
-                spent[name]["cpu"] += cpu() - used
+                spent[name]["cpu"] += cpu_seconds() - used
             if repeat == 0:
                 score = found["ours"]["neglabel"].to_numpy()
                 off = max(off, float(np.abs(score - found["loop over groups"]).max()))

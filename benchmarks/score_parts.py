@@ -1,8 +1,9 @@
-"""What ``score.py`` and ``scaling.py`` share: generated inputs of the stage `score`, and the stage in a process."""
+"""What ``score.py``, ``mine.py`` and ``scaling.py`` share: generated inputs of `score`, and stages in a process."""
 
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ K, M, D = 1_000, 10_000, 512
 
 #: Runs a stage on the settings in argv[2] and prints its summary with the peak memory of this process.
 STAGE = """
-import json, sys
+import json, resource, sys
 from pathlib import Path
 from neglabel.pipeline.config import make
 from neglabel.pipeline.progress import Reporter
@@ -34,14 +35,25 @@ def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
-imports = peak()
+def cpu():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+imports, before = peak(), cpu()
 found = stage(make(Settings, json.loads(sys.argv[2])), Reporter(quiet=True))
-print(json.dumps({"seconds": found["seconds"], "time": found.get("time"), "peak_gb": peak(), "imports_gb": imports}))
+print(json.dumps({"seconds": found["seconds"], "cpu": cpu() - before, "time": found.get("time"), "peak_gb": peak(),
+                  "imports_gb": imports}))
 """
 
 
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of those it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def run_stage(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """``seconds``, ``time`` by step where the stage says it, ``peak_gb`` and ``imports_gb`` of its process."""
+    """``seconds``, ``cpu`` seconds, ``time`` by step where it says so, ``peak_gb`` and ``imports_gb`` of a process."""
     command = [sys.executable, "-c", STAGE, stage, json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from neglabel.indexes.flat import Columns, Floats, NegativeIndex, largest
 from neglabel.indexes.torch_products import product
 
-#: Similarities a block on a device: 512 MB of float32.
-DEVICE_VALUES = 1 << 27
+#: Similarities a block on a device: 128 MB of float32. What a device has done, threads make tables of meanwhile.
+DEVICE_VALUES = 1 << 25
 
 
 class DeviceNegatives:

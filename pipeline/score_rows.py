@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Labels and negatives shown for each picture.
 TOP = 5
+#: Threads that make tables of what a device gives; more of them would only hold more of its memory.
+DEVICE_THREADS = 6
 
 
 def schema(scores: Sequence[str]) -> pa.Schema:
@@ -85,7 +87,7 @@ class Scorer:
             # One block, such as a batch that a tower gives: BLAS has all threads.
             return self._block(data, items, embedding)
         parts = [slice(start, start + step) for start in range(0, len(items), step)]
-        threads = cores() if isinstance(self.index, NegativeIndex) else 2  # a device needs one ahead
+        threads = cores() if isinstance(self.index, NegativeIndex) else min(cores(), DEVICE_THREADS)
         with one_blas_thread():
             found = [
                 block

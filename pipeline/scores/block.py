@@ -125,6 +125,10 @@ class Block:
 
         return np.asarray(self._once("negative", temperature, make))
 
+    def group_share(self, temperature: float, share: Callable[[Floats, Floats], tuple[Floats, Floats]]) -> Any:
+        """(n,) score and logit of ``share``, a function of :meth:`positive_lse` and :meth:`group_lse`."""
+        return share(self.positive_lse(temperature), self.group_lse(temperature))
+
     def sums(self) -> tuple[Floats, Floats]:
         """(n,) Σ_k a_k and (n,) Σ_j b_j."""
         made: tuple[Floats, Floats] = self._once("sums", 0.0, lambda: (_sum(self.positive), _sum(self.negative)))

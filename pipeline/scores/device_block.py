@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,28 +40,42 @@ class DeviceBlock(Block):
         return made
 
     def positive_lse(self, temperature: float) -> Floats:
-        return np.asarray(
-            self._once("positive", temperature, lambda: _lse(_any(self.positive)[:, None, :], temperature)[:, 0])
-        )
+        return vectors_of(self._positive(temperature))
 
     def group_lse(self, temperature: float) -> Floats:
-        def make() -> Floats:
-            if self.groups is None:
-                return _lse(_any(self.negative)[:, None, :], temperature)
-            used = _any(self.negative)[:, : self.groups.size]
-            return _lse(used.unflatten(1, self.groups.shape), temperature)
-
-        return np.asarray(self._once("groups", temperature, make))
+        return vectors_of(self._grouped(temperature))
 
     def negative_lse(self, temperature: float) -> Floats:
         def make() -> Floats:
-            total = np.logaddexp.reduce(self.group_lse(temperature), axis=1)
-            if self.groups is None or self.groups.size == self.negative.shape[1]:
-                return np.asarray(total)
-            left = _any(self.negative)[:, None, self.groups.size :]
-            return np.asarray(np.logaddexp(total, _lse(left, temperature)[:, 0]))
+            total = self._grouped(temperature).logsumexp(dim=1)
+            if self.groups is not None and self.groups.size < self.negative.shape[1]:
+                left = _lse(_any(self.negative)[:, None, self.groups.size :], temperature)
+                total = torch.logaddexp(total, left[:, 0])
+            return vectors_of(total)
 
         return np.asarray(self._once("negative", temperature, make))
+
+    def group_share(self, temperature: float, share: Callable[[Floats, Floats], tuple[Floats, Floats]]) -> Any:
+        """``neglabel.id_share`` on the device, the only ``share`` there is: a group's sums stay there."""
+        z = self._positive(temperature)[:, None] - self._grouped(temperature)
+        inside = torch.nn.functional.logsigmoid(z)
+        if z.shape[1] == 1:
+            return vectors_of(inside[:, 0].exp()), vectors_of(z[:, 0])
+        log_in = inside.logsumexp(dim=1) - math.log(z.shape[1])
+        log_out = (inside - z).logsumexp(dim=1) - math.log(z.shape[1])
+        return vectors_of(log_in.exp()), vectors_of(log_in - log_out)
+
+    def _positive(self, temperature: float) -> Any:
+        return self._once("positive", temperature, lambda: _lse(_any(self.positive)[:, None, :], temperature)[:, 0])
+
+    def _grouped(self, temperature: float) -> Any:
+        def make() -> Any:
+            negative = _any(self.negative)
+            if self.groups is None:
+                return _lse(negative[:, None, :], temperature)
+            return _lse(negative[:, : self.groups.size].unflatten(1, self.groups.shape), temperature)
+
+        return self._once("groups", temperature, make)
 
     def sums(self) -> tuple[Floats, Floats]:
         def make() -> tuple[Floats, Floats]:
@@ -81,11 +97,11 @@ def _any(tensor: Any) -> Any:
     return tensor
 
 
-def _lse(values: Any, temperature: float) -> Floats:
-    """(n, n_g, m) → (n, n_g) float64, by slabs of pictures."""
+def _lse(values: Any, temperature: float) -> Any:
+    """(n, n_g, m) → (n, n_g) float64 on the device, by slabs of pictures."""
     n, groups, each = values.shape
     if not each:
-        return np.full((n, groups), -np.inf)
+        return torch.full((n, groups), -torch.inf, dtype=torch.float64, device=values.device)
     top = values.amax(dim=-1)
     total = torch.empty((n, groups), dtype=torch.float32, device=values.device)
     step = max(1, _SLAB // (groups * each))
@@ -93,7 +109,7 @@ def _lse(values: Any, temperature: float) -> Floats:
         some = slice(start, start + step)
         terms = (values[some] - top[some, :, None]).mul_(1 / temperature).exp_()
         torch.sum(terms, dim=-1, out=total[some])
-    return vectors_of(total.double().log_() + top.double() / temperature)
+    return total.double().log_() + top.double() / temperature
 
 
 def _sum(values: Any) -> Floats:

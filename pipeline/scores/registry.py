@@ -42,7 +42,7 @@ _BOTH = _needs("labels", "negatives")
 _LABELS = _needs("labels")
 _BANK = _needs("embeddings", "bank")
 _ALL: Sequence[ScoreSpec] = (
-    ScoreSpec("neglabel", _BOTH | {"groups"}, lambda b, t: id_share(b.positive_lse(t), b.group_lse(t)), 0.01),
+    ScoreSpec("neglabel", _BOTH | {"groups"}, lambda b, t: b.group_share(t, id_share), 0.01),
     ScoreSpec("neglabel-ungrouped", _BOTH, _ungrouped, 0.01),
     ScoreSpec("mcm", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t))),
     ScoreSpec("msp", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t)), 0.01),
