@@ -24,6 +24,8 @@ DEVICE_VALUES = 1 << 26
 class DeviceBlock(Block):
     """A block's products on a device; ``dots`` is a tensor (n, K)."""
 
+    dots: Any
+
     def __init__(self, dots: Any, length: NDArray[np.float64]) -> None:
         super().__init__(dots, length)
 

@@ -117,5 +117,5 @@ def columns_of(items: Sequence[Item]) -> Columns:
     kind = pa.int64() if all(label is None or isinstance(label, int) for label in labels) else pa.string()
     if kind == pa.string():
         labels = [None if label is None else str(label) for label in labels]
-    texts = (pa.array([getattr(item, name) for item in items], pa.string()) for name in ("id", "path"))
-    return Columns(*texts, pa.array(labels, kind))
+    ids, paths = (pa.array([getattr(item, name) for item in items], pa.string()) for name in ("id", "path"))
+    return Columns(ids, paths, pa.array(labels, kind))
