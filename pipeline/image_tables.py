@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location, Remote, is_uri
 from neglabel.pipeline import store
+from neglabel.pipeline.image_remote import RemoteTable, remote_table
 from neglabel.pipeline.images import HF, Item, decode, known_label
 
 
@@ -24,12 +26,12 @@ class EmbeddingSource:
 
     spec: str
     items: Sequence[Item]
-    embeddings: Path | None
+    embeddings: Location | None
 
     def places(self) -> Sequence[str]:
         """The pictures' files where the ``path`` column names them, else file and row."""
         here = str(self.embeddings.absolute()) if self.embeddings else self.spec
-        named = [item.path if os.path.isabs(item.path) else "" for item in self.items]
+        named = [item.path if os.path.isabs(item.path) or is_uri(item.path) else "" for item in self.items]
         return [path or f"{here}#{row}" for row, path in enumerate(named)]
 
     def open(self, row: int) -> Image.Image:
@@ -72,7 +74,7 @@ class TableSource:
         return f"{self.mark}#{row}"
 
 
-def parquet(path: Path) -> EmbeddingSource | TableSource:
+def parquet(path: Location) -> EmbeddingSource | TableSource | RemoteTable:
     """A Parquet file with ``embedding`` (and where known ``id``, ``path``, ``label``), or with pictures in ``image``.
 
     A relative ``path`` is looked for below the file's own folder, then below the working directory; one that is
@@ -90,6 +92,8 @@ def parquet(path: Path) -> EmbeddingSource | TableSource:
         return EmbeddingSource(str(path), _items_of(path, file), path)
     if "image" not in names:
         raise UsageError(f"{path} has neither an `embedding` nor an `image` column (it has {', '.join(names)})")
+    if isinstance(path, Remote):
+        return remote_table(path)
     from datasets import load_dataset
 
     from neglabel.pipeline.image_hub import loaded
@@ -99,12 +103,17 @@ def parquet(path: Path) -> EmbeddingSource | TableSource:
     return table(str(path), rows, str(path.absolute()), f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}")
 
 
-def _items_of(path: Path, file: pq.ParquetFile) -> list[Item]:
+def _items_of(path: Location, file: pq.ParquetFile) -> list[Item]:
     there = [name for name in ("id", "path", "label") if name in file.schema_arrow.names]
-    table = file.read(columns=there)
+    with store.reading(path):
+        table = file.read(columns=there)
     n = file.metadata.num_rows
     values = {name: table[name].to_pylist() for name in there}
-    paths = [_opens(str(v or ""), path.absolute().parent) for v in values.get("path", [""] * n)]
+    folder = path.absolute().parent
+    if isinstance(folder, Remote):
+        paths = _listed_below(folder, [str(v or "") for v in values.get("path", [""] * n)])
+    else:
+        paths = [_opens(str(v or ""), folder) for v in values.get("path", [""] * n)]
     ids = [str(v) if v is not None else str(i) for i, v in enumerate(values.get("id", [None] * n))]
     if "label" in there and not _is_label(table.schema.field("label").type):
         raise UsageError(f"{path}: `label` is {table.schema.field('label').type}; it holds class names or indices")
@@ -113,10 +122,17 @@ def _items_of(path: Path, file: pq.ParquetFile) -> list[Item]:
 
 def _opens(path: str, folder: Path) -> str:
     """``path`` made absolute where a file is there."""
-    if not path or path.startswith(HF) or os.path.isabs(path):
+    if not path or path.startswith(HF) or is_uri(path) or os.path.isabs(path):
         return path
     places = (folder / path, Path(path).absolute())
     return next((str(place) for place in places if os.path.exists(place)), path)
+
+
+def _listed_below(folder: Remote, paths: Sequence[str]) -> list[str]:
+    """As :func:`_opens`, below a folder by URI: by one listing, where any is relative."""
+    relative = {path for path in paths if path and not (path.startswith(HF) or is_uri(path) or os.path.isabs(path))}
+    there = relative & folder.tree().keys() if relative else set()
+    return [str(folder / path) if path in there else path for path in paths]
 
 
 def _is_label(kind: pa.DataType) -> bool:

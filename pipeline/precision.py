@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from neglabel import NeglabelError, corpora
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.encode_manifest import FORMAT
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import PRECISIONS, LoadedModel, load_model
@@ -160,10 +161,10 @@ def probes(count: int) -> list[str]:
     return [f"the nice {words[i * len(words) // count]}" for i in range(count)]
 
 
-def _precision_of(out: Path | None) -> str | None:
+def _precision_of(out: Location | None) -> str | None:
     """The precision that a store was begun in; None where there is none yet."""
-    path = (out or Path()) / "manifest.json"
-    if out is None or not path.exists():
+    path = None if out is None else out / "manifest.json"
+    if path is None or not path.exists():
         return None
     found = read_json(path, FORMAT).get("precision")
     if found not in PRECISIONS:
