@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import unquote
 from urllib.request import url2pathname
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, SerializationInfo
 
 from neglabel import UsageError
 from neglabel.corpora.storage import StorageError, asking, need_bucket, opened
@@ -184,10 +184,12 @@ def _validated(value: Any) -> Path | Remote:
     return location(value)
 
 
+def _written(value: Path | Remote, info: SerializationInfo) -> Path | str:
+    return value if isinstance(value, Path) and info.mode == "python" else str(value)
+
+
 #: A path of this machine, or a URI; written down as its text.
-Location = Annotated[
-    Path | Remote, PlainValidator(_validated), PlainSerializer(str, return_type=str, when_used="json")
-]
+Location = Annotated[Path | Remote, PlainValidator(_validated), PlainSerializer(_written)]
 
 
 def location(text: str | Path | Remote) -> Path | Remote:

@@ -11,7 +11,6 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from neglabel import UsageError
-from neglabel.corpora.uri import Remote
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -84,4 +83,4 @@ def _plain(value: Any) -> Any:
         return {k: _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
-    return str(value.absolute()) if isinstance(value, (Path, Remote)) else value
+    return str(value.absolute()) if isinstance(value, Path) else value
