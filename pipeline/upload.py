@@ -64,7 +64,7 @@ def _publish(file: Path, to: Remote) -> None:
     _known.pop(to, None)
     with open(file, "rb") as source:
         with asking(to):
-            stream = system.open_output_stream(path)
+            stream = system.open_output_stream(path, compression=None)  # else by the name's ending
         try:
             while block := source.read(BLOCK):
                 with asking(to):
