@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
+from neglabel.corpora.storage import StorageError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import claim_folder, replacing
@@ -53,7 +54,7 @@ def claimed(folder: Location, kind: str) -> Iterator[None]:
         claim_folder(folder, kind)
         yield
     except BaseException:  # Ctrl-C as well
-        with suppress(OSError):
+        with suppress(OSError, StorageError):
             if new and not any(folder.glob("scores-*.parquet")):
                 (folder / "manifest.json").unlink(missing_ok=True)
                 for place in made:

@@ -25,6 +25,8 @@ from neglabel.pipeline.leftovers import is_left, owner
 
 #: Bytes a read or write: of an object each read is a request.
 BLOCK = 8 << 20
+#: Blocks on their way at once.
+IN_FLIGHT = 4
 #: SHA-256 of objects whose bytes went through here, with the mark (see :func:`mark_of`) that they had.
 _known: dict[Remote, tuple[str, str]] = {}
 
@@ -71,6 +73,9 @@ def _publish(file: Path, to: Remote) -> None:
                     stream.write(block)
                 digest.update(block)
                 size += len(block)
+                if size % (IN_FLIGHT * BLOCK) == 0:
+                    with asking(to):
+                        stream.flush()  # waits for the parts that go in the background, or all are soon in memory
         except BaseException:
             _drop(stream, system, path)
             raise
