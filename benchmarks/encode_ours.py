@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from open_clip.model import convert_weights_to_lp
 from torch import Tensor
 
 from neglabel.corpora import Candidate
@@ -49,7 +51,7 @@ def ours(world: Any, _: int) -> Iterator[Made]:
 
 
 def ablation(world: Any, _: int) -> Iterator[Made]:
-    """Cut at the end token; sorted by length as well; a prefix tree; (the last layer's saving is `ours: tower`)."""
+    """Cut at the end token; sorted by length as well; a prefix tree (the last layer's saving: `ours: tower`); bf16."""
     found = TextEncoder(world.model, world.tokenizer)._settled[1]
     assert isinstance(found, CausalTower)
     ids, n = world.ids[: max(len(world.ids) // 8, 64)], len(world.ids)
@@ -59,9 +61,14 @@ def ablation(world: Any, _: int) -> Iterator[Made]:
     for name, order in (("ablation: cut", np.arange(few)), ("ablation: cut, sorted", by_length)):
         yield name, few, lambda order=order: cut_only(world.model, ids[order], lengths[order], order), 0.0
     yield "ablation: prefix tree", n, lambda: run(EveryNode(found.parts), world.ids, 3_072), 0.0
+    half = copy.deepcopy(world.model)
+    convert_weights_to_lp(half, torch.bfloat16)  # as `--precision bf16` does it: layer norms stay in float32
+    lower = TextEncoder(half, world.tokenizer)._settled[1]
+    some = world.ids[: max(n // 8, 64)]
+    yield "ablation: ours, tower in bfloat16", len(some), lambda: run(lower, some, 3_072), 0.0
 
 
-def run(tower: CausalTower, ids: Any, budget: int) -> Any:
+def run(tower: Any, ids: Any, budget: int) -> Any:
     sequences = tower.sequences(ids)
     bounds = tower.cut(sequences, budget).tolist()
     found = np.concatenate([tower.run(sequences, a, b).numpy() for a, b in pairwise(bounds)])

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_rows import CUDA, end_to_end, ours, padded, peak
+from gpu_rows import CUDA, end_to_end, ours, padded, peak, peer_end_to_end
 from gpu_titles import titles
 
 from neglabel.pipeline.models import load_model
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=["fp16", "bf16", "fp32"])
     parser.add_argument("--part", choices=["encode", "search", "all"], default="all")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--commands", type=int, default=3, help="how often `encode` is run as a command as well")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("gpu.json"))
     options = parser.parse_args()
@@ -91,7 +92,9 @@ def encode_part(options: Any, count: int, repeats: int, quick: bool) -> dict[str
             some = prompts if number == 0 else prompts[: max(count // 4, few)]
             rows = chain([peer], ours(loaded, some, rate, repeats, theirs, 0 if number else min(repeats, 3)))
             if number == 0:
-                rows = chain(rows, end_to_end(model, text, count, precision, 1 if quick else 3))
+                few = min(count, 300 if quick else 65_536)
+                ends = end_to_end(model, text, count, precision, 1 if quick else 3, options.commands)
+                rows = chain(rows, peer_end_to_end(loaded, text, few, 32 if quick else 1024), ends)
             base = peer.count / statistics.median(peer.seconds)
             for row in rows:
                 print(row.show(base), flush=True)

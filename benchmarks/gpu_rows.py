@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch.nn import functional as F
 
@@ -139,12 +141,33 @@ def kernels(run: Callable[[], Any]) -> float:
     return float(sum(event.self_device_time_total for event in table) / 1e6)
 
 
-def end_to_end(model: Path, text: Path, count: int, precision: str, repeats: int) -> Iterator[Row]:
+def peer_end_to_end(loaded: Any, text: Path, count: int, batch: int) -> Iterator[Row]:
+    """open_clip from the text file to Parquet, as its users write it: its tokenizer, ``encode_text``, a file a shard.
+
+    The first ``count`` lines; the tokenizer has met nothing.
+    """
+    titles = text.read_text(encoding="utf-8").split("\n")[:count]
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+
+    @torch.inference_mode()
+    def run() -> None:
+        for start in range(0, len(titles), SHARD):
+            shard, found = titles[start : start + SHARD], []
+            for at in range(0, len(shard), batch):
+                ids = tokenizer([f"the nice {title}" for title in shard[at : at + batch]]).to(loaded.device)
+                found.append(F.normalize(loaded.model.encode_text(ids).float(), dim=-1).half().cpu().numpy())
+            column = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(found).reshape(-1)), found[0].shape[1])
+            pq.write_table(pa.table({"text": shard, "embedding": column}), text.parent / f"peer-{start}.parquet")
+
+    yield Row(f"open_clip, {loaded.precision}: text file to Parquet", len(titles), seconds=timed(run, 1))
+
+
+def end_to_end(model: Path, text: Path, count: int, precision: str, repeats: int, commands: int) -> Iterator[Row]:
     """The stage, here and as a command, from the text file to Parquet."""
     loading = timed(lambda: load_model(str(model), precision=precision), 2)[1]
     inside, outside, notes = [], [], []
     for number in range(repeats):
-        for where in (inside, outside):
+        for where in (inside, outside) if number < commands else (inside,):
             out = model.parent / f"store-{precision}-{number}-{len(where)}-{where is inside}"
             start = time.perf_counter()
             if where is inside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +17,7 @@ from neglabel.corpora.text import normalise
 from neglabel.pipeline import store
 from neglabel.pipeline.image_encoder import ImageEncoder
 from neglabel.pipeline.models import load_model
-from neglabel.pipeline.precision import probes
+from neglabel.pipeline.precision_trial import probes
 from neglabel.pipeline.quickstart import ID, unpack
 from neglabel.pipeline.text_encoder import TextEncoder
 from neglabel.pipeline.tokens import Tokens
@@ -48,7 +48,7 @@ class World:
 def embedded_world(words: int, pictures: int) -> tuple[World, NDArray[np.int64], str, Any]:
     """The packaged model on ``words`` candidates and so many pictures a set; ids, model and tokenizer of its tower.
 
-    M is the paper's share, 10,000 of 136,139.
+    M is the paper's share.
     """
     loaded = load_model("emoji", device="cpu")
     encoder, eyes = TextEncoder.of(loaded), ImageEncoder.of(loaded)
@@ -64,14 +64,29 @@ def embedded_world(words: int, pictures: int) -> tuple[World, NDArray[np.int64],
     prompts = [p for p in dict.fromkeys(probes(words)) if normalise(p) not in taken]
     ids = Tokens(loaded.tokenizer, encoder.context_length).ids(prompts).astype(np.int64)
     candidates = embed(tower("fp32", "emoji", loaded.tokenizer), ids)
-    top = round(len(prompts) * 10_000 / 136_139)
-    groups = min(100, top // 10)
-    name = f"embedded, {len(prompts):,} words, M = {top:,}"
     world = World(
-        name, encoder.encode([f"the nice {label}" for label in labels]), candidates, images, ID, top, top, groups,
+        "", encoder.encode([f"the nice {label}" for label in labels]), candidates, images, ID, 0, 0, 0,
         1 / loaded.identity["logit_scale"],
     )  # fmt: skip
-    return world, ids, "emoji", loaded.tokenizer
+    return part(world, np.arange(len(prompts))), ids, "emoji", loaded.tokenizer
+
+
+def part(world: World, rows: NDArray[np.int64]) -> World:
+    """The embedded world with those candidates alone; M is the paper's share of them, 10,000 of 136,139."""
+    top = round(len(rows) * 10_000 / 136_139)
+    name = f"embedded, {len(rows):,} words, M = {top:,}"
+    groups = min(100, top // 10)
+    return replace(world, name=name, candidates=world.candidates[rows], top=top, kept=top, groups=groups)
+
+
+def draws(world: World) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """All candidates, and draws of a quarter and of a seventeenth of them (seeded): names and ascending rows."""
+    count = len(world.candidates)
+    yield "", np.arange(count)
+    for share, seeds in ((4, 2), (17, 3)):
+        for seed in range(seeds):
+            rows = np.random.default_rng(seed).choice(count, count // share, replace=False)
+            yield f", draw {seed + 1}", np.sort(rows)
 
 
 def real_worlds() -> Iterator[World]:

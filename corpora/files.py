@@ -54,7 +54,10 @@ def expected(options: Options) -> int | None:
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
     """One candidate a line or row; ``key`` is the line (from 1) or the row's own ``key``."""
     source = options.path.name
-    rows = {"text": _text, "csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "parquet": _parquet}[_format(options)]
+    if _format(options) == "text":
+        yield from _lines(options, source)
+        return
+    rows = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "parquet": _parquet}[_format(options)]
     try:
         for number, row in rows(options):
             key = str(row.get("key") or number)
@@ -77,9 +80,13 @@ def _format(options: Options) -> str:
     return FORMATS.get(PurePath(bare_name(options.path)).suffix, "text")
 
 
-def _text(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines(options.path), 1):
-        yield number, {options.column: line}
+def _lines(options: Options, source: str) -> Iterator[Candidate]:
+    pos, language = options.pos, options.language
+    try:
+        for number, line in enumerate(lines(options.path), 1):
+            yield Candidate(line, pos, language, source, str(number))
+    except DAMAGED as error:
+        raise damaged(options.path, error) from None
 
 
 def _csv(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:

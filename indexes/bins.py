@@ -11,9 +11,6 @@ from neglabel.indexes.cosines import Block, LabelProducts
 from neglabel.indexes.measure import measure, near_distances
 
 Bins = NDArray[np.int64]
-#: Share of rows still searched for at which counting stops and the rest is measured: a partition of a row costs
-#: about as much as seven counts.
-_REST = 0.12
 
 
 def bins(
@@ -38,7 +35,7 @@ def bins(
     n, count = len(block.length), len(edges) - 1
     weights = np.concatenate([[0.0], np.cumsum(seen + 1e-3 * (seen.sum() + 1) / count)])
     low, high = np.zeros(n, np.int64), np.full(n, count)
-    while (high - low > 1).sum() > _REST * n:
+    while (high - low > 1).sum() > products.rest * n:
         middle = np.searchsorted(weights, (weights[low] + weights[high]) / 2)
         middle = np.clip(middle, np.minimum(low + 1, high), np.maximum(high - 1, low))
         # At the last a row's own edges come by again, and change nothing.

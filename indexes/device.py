@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import faiss
@@ -17,6 +18,12 @@ def gpu_count() -> int:
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
+@lru_cache(maxsize=1)
+def _resources() -> Any:
+    """One a process: each takes over a gigabyte of the device for itself."""
+    return faiss.StandardGpuResources()
+
+
 def flat_ip(
     vectors: NDArray[np.float32], device: Literal["auto", "cpu", "cuda"] = "auto", half: bool = False
 ) -> Any:
@@ -30,7 +37,7 @@ def flat_ip(
     if device != "cpu" and gpu_count():
         options = faiss.GpuClonerOptions()
         options.useFloat16 = half
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index, options)
+        index = faiss.index_cpu_to_gpu(_resources(), 0, index, options)
     return index
 
 

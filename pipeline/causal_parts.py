@@ -33,7 +33,7 @@ class CausalParts:
         """The id under which the class token is planned: the first that is no word's."""
         return self.token_embedding.num_embeddings
 
-    def sequences(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def sequences(self, ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """(n, L) padded ids → ids and lengths (n,) of what the tower's output depends on; the last token is the end."""
         if self.cls is None:
             if self.pool == "argmax":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,7 +37,7 @@ class CausalTower:
         self.tile = tile or (TILE if self.device.type == "cpu" else 1 << 30)
         self._scratch: dict[str, Tensor] = {}
 
-    def sequences(self, ids: NDArray[np.int64]) -> Sequences:
+    def sequences(self, ids: NDArray[Any]) -> Sequences:
         """(n, L) padded ids → the distinct sequences that count, sorted."""
         return distinct(*self.parts.sequences(ids))
 

@@ -7,23 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from neglabel.corpora import Candidate, Rejection, Spec, rows_expected
+from neglabel.corpora import Candidate, Spec, rows_expected
 from neglabel.corpora.draw import Draw, records, silent
 from neglabel.corpora.mixture import Mixture
 from neglabel.corpora.sample import Sample
+from neglabel.pipeline.estimate_size import Rejections, store_bytes
 from neglabel.pipeline.model_config import ModelConfig, model_config
 from neglabel.pipeline.plan import merge_counts, no_words
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import Prompts
 from neglabel.pipeline.settings import EncodeSettings
-from neglabel.pipeline.store import write_table
 from neglabel.pipeline.tower_probe import probe
 
 #: Words whose prompts are tokenised and timed.
@@ -52,7 +49,7 @@ def estimate(
     mixture = Mixture(specs, settings.dedupe, limit=settings.limit)
     draw = Draw(mixture, settings.sample or PROBED, settings.seed, settings.weights)
     longer = _Longer(prompts, model)
-    rejected = _Rejected()
+    rejected = Rejections()
     # Of a sample only the words drawn are encoded, so only those are looked at, when it is known.
     each = None if settings.sample else longer.see
     for _ in reporter.track(draw.run(rejected.see, each), "words", rows_expected(specs, settings.limit), size=int):
@@ -85,6 +82,7 @@ def estimate(
     tokens = _tokens(found, model, counts["candidates"], exact=longer.prompts is not None)
     counts["truncated"] = tokens["truncated"]
     speed = found.get("prompts_per_second")
+    vector = model.dimension * (2 if settings.storage == "float16" else 4)
     return {
         "out": None,
         "counts": counts,
@@ -93,7 +91,7 @@ def estimate(
         "too_long": settings.too_long,
         "tokens": tokens,
         "dimension": model.dimension,
-        "disk_bytes": _disk(counts, probed, rejected, model.dimension * (2 if settings.storage == "float16" else 4)),
+        "disk_bytes": store_bytes(counts, probed, rejected, vector),
         "model": settings.model,
         "device": found.get("device"),
         "prompts_per_second": speed and round(speed, 1),
@@ -138,21 +136,6 @@ class _Longer:
         return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) * self._grows
 
 
-class _Rejected:
-    """A part of the rejections, by which the size of their files is measured: every n-th, n growing as they come."""
-
-    def __init__(self) -> None:
-        self._step, self._seen = 1, 0
-        self.kept: list[Rejection] = []
-
-    def see(self, rejection: Rejection) -> None:
-        if self._seen % self._step == 0:
-            self.kept.append(rejection)
-            if len(self.kept) == 20_000:
-                self.kept, self._step = self.kept[::2], self._step * 2
-        self._seen += 1
-
-
 def _counts(mixture: Mixture) -> dict[str, Any]:
     """As the store's ``counts``; ``by_source`` needs the words themselves, which are not kept."""
     parts = [
@@ -181,22 +164,3 @@ def _tokens(found: dict[str, Any], model: ModelConfig, rows: int, exact: bool) -
         result.update(median=median, p99=p99, longest=int(lengths.max()))
         result["truncated"] = found["truncated"] if exact else round(over * rows)
     return result
-
-
-def _disk(counts: dict[str, Any], words: Sequence[Candidate], rejected: _Rejected, embedding: int) -> int:
-    """Bytes of the store's tables: embeddings, which don't compress, and texts as they did in a part."""
-    text = _bytes_a_row([(*word, False) for word in words], (*Candidate._fields, "truncated"))
-    rows = [tuple(f.encode("utf-8", "backslashreplace").decode() for f in row) for row in rejected.kept]
-    line = _bytes_a_row(rows, Rejection._fields)
-    size: float = counts["candidates"] * (embedding + text) + sum(counts["rejected"].values()) * line
-    return round(size)
-
-
-def _bytes_a_row(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> float:
-    if not rows:
-        return 0.0
-    columns = zip(*rows, strict=True)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.parquet"
-        write_table(path, pa.table({name: pa.array(c) for name, c in zip(names, columns, strict=True)}))
-        return path.stat().st_size / len(rows)

@@ -18,6 +18,7 @@ from neglabel.corpora.uri import Location, Remote, is_uri
 from neglabel.pipeline import store
 from neglabel.pipeline.image_remote import RemoteTable, remote_table
 from neglabel.pipeline.images import HF, Item, decode, known_label
+from neglabel.pipeline.item_columns import ItemColumns, columns_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class EmbeddingSource:
     def places(self) -> Sequence[str]:
         """The pictures' files where the ``path`` column names them, else file and row."""
         here = str(self.embeddings.absolute()) if self.embeddings else self.spec
-        named = [item.path if os.path.isabs(item.path) or is_uri(item.path) else "" for item in self.items]
+        paths = columns_of(self.items).path.to_pylist()
+        named = [path if os.path.isabs(path) or is_uri(path) else "" for path in paths]
         return [path or f"{here}#{row}" for row, path in enumerate(named)]
 
     def open(self, row: int) -> Image.Image:
@@ -103,29 +105,19 @@ def parquet(path: Location) -> EmbeddingSource | TableSource | RemoteTable:
     return table(str(path), rows, str(path.absolute()), f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}")
 
 
-def _items_of(path: Location, file: pq.ParquetFile) -> list[Item]:
+def _items_of(path: Location, file: pq.ParquetFile) -> ItemColumns:
     there = [name for name in ("id", "path", "label") if name in file.schema_arrow.names]
     with store.reading(path):
         table = file.read(columns=there)
-    n = file.metadata.num_rows
-    values = {name: table[name].to_pylist() for name in there}
-    folder = path.absolute().parent
-    if isinstance(folder, Remote):
-        paths = _listed_below(folder, [str(v or "") for v in values.get("path", [""] * n)])
-    else:
-        paths = [_opens(str(v or ""), folder) for v in values.get("path", [""] * n)]
-    ids = [str(v) if v is not None else str(i) for i, v in enumerate(values.get("id", [None] * n))]
     if "label" in there and not _is_label(table.schema.field("label").type):
         raise UsageError(f"{path}: `label` is {table.schema.field('label').type}; it holds class names or indices")
-    return [Item(*row) for row in zip(ids, paths, map(known_label, values.get("label", [None] * n)), strict=True)]
-
-
-def _opens(path: str, folder: Path) -> str:
-    """``path`` made absolute where a file is there."""
-    if not path or path.startswith(HF) or is_uri(path) or os.path.isabs(path):
-        return path
-    places = (folder / path, Path(path).absolute())
-    return next((str(place) for place in places if os.path.exists(place)), path)
+    folder = path.absolute().parent
+    if isinstance(folder, Remote):
+        if "path" in there:
+            named = _listed_below(folder, [str(value or "") for value in table["path"].to_pylist()])
+            table = table.set_column(table.column_names.index("path"), "path", pa.array(named, pa.string()))
+        folder = Path.cwd()
+    return ItemColumns(table, file.metadata.num_rows, folder)
 
 
 def _listed_below(folder: Remote, paths: Sequence[str]) -> list[str]:

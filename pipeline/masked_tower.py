@@ -25,7 +25,7 @@ class MaskedTower:
         self.pad_id = pad_id
         self.device: torch.device = next(model.parameters()).device
 
-    def sequences(self, ids: NDArray[np.int64]) -> Sequences:
+    def sequences(self, ids: NDArray[Any]) -> Sequences:
         """(n, L) padded ids → the distinct ones, by length; what stands behind the last token is cut off."""
         n, context = ids.shape
         lengths = np.full(n, context, np.int64)
@@ -51,7 +51,7 @@ class MaskedTower:
         ids = sequences.ids[start:stop, : int(lengths.max())]
         if self.pad_id is not None:
             ids = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, self.pad_id)
-        features = self.model.encode_text(torch.from_numpy(np.ascontiguousarray(ids)).to(self.device))
+        features = self.model.encode_text(torch.from_numpy(ids.astype(np.int64)).to(self.device))
         return F.normalize(features.float(), dim=-1)
 
     def release(self) -> None:

@@ -6,6 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from neglabel import UsageError
@@ -16,7 +18,9 @@ from neglabel.pipeline.spill import Spill
 
 #: Rejections at which a shard ends.
 MAX_REJECTED = 500_000
-_GLOSS = Candidate._fields.index("gloss")
+_pos, _source = (itemgetter(Candidate._fields.index(name)) for name in ("pos", "source"))
+_reason = itemgetter(Rejection._fields.index("reason"))
+_without_gloss = itemgetter(slice(Candidate._fields.index("gloss")))
 
 
 @dataclass
@@ -31,17 +35,15 @@ class ShardPlan:
 
         Glosses are left out: nothing that is encoded depends on them, and stores older than they are go on.
         """
-        result = hashlib.sha256()
-        for row in (*(word[:_GLOSS] for word in self.words), *self.rejected):
-            result.update("\0".join(row).encode("utf-8", "surrogatepass") + b"\n")
-        return result.hexdigest()
+        rows = map("\0".join, chain(map(_without_gloss, self.words), self.rejected))
+        return hashlib.sha256("".join(f"{row}\n" for row in rows).encode("utf-8", "surrogatepass")).hexdigest()
 
     def counts(self) -> dict[str, Any]:
         return {
             "candidates": len(self.words),
-            "by_pos": dict(Counter(word.pos or "unknown" for word in self.words)),
-            "by_source": dict(Counter(word.source for word in self.words)),
-            "rejected": dict(Counter(rejection.reason for rejection in self.rejected)),
+            "by_pos": {pos or "unknown": n for pos, n in Counter(map(_pos, self.words)).items()},
+            "by_source": dict(Counter(map(_source, self.words))),
+            "rejected": dict(Counter(map(_reason, self.rejected))),
         }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neglabel import UsageError
-from neglabel.indexes.flat import NegativeIndex
+from neglabel.indexes.flat import index_on
 from neglabel.pipeline import config, store
 from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json, write_text
 from neglabel.pipeline.lock import one_writer
@@ -74,10 +74,14 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     scorer = Scorer(
         names,
         labels,
-        NegativeIndex(negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)),
+        index_on(
+            model.device if settings.device == "auto" else settings.device,
+            negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32),
+            groups,
+            labels,
+        ),
         negatives.texts,
         temperatures,
-        groups,
         temperatures.get("neglabel", SCORES["neglabel"].temperature),
     )
     pictures = sum(len(source.items) for source in sources)

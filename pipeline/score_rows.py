@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from neglabel.corpora.text import normalise
-from neglabel.indexes.flat import NegativeIndex, top
+from neglabel.indexes.cores import cores
+from neglabel.indexes.cosines import one_blas_thread
+from neglabel.indexes.flat import NegativeIndex
 from neglabel.pipeline.images import Item
+from neglabel.pipeline.item_columns import columns_of
+from neglabel.pipeline.overlap import spread
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.scores import Block, compute_all
-from neglabel.pipeline.scores.neglabel import Groups
 from neglabel.pipeline.scores.stable import Floats
+
+if TYPE_CHECKING:
+    from neglabel.indexes.flat_device import DeviceNegatives
 
 #: Labels and negatives shown for each picture.
 TOP = 5
@@ -43,55 +50,92 @@ def schema(scores: Sequence[str]) -> pa.Schema:
 class Scorer:
     """What every picture of a run is compared with.
 
-    ``labels`` (K, D) float32 unit and ``names`` K; ``index`` and ``negatives`` M; ``temperatures`` by score;
-    ``groups`` (n_g, m) or None; ``share_temperature``: of the softmax over all ID and negative labels.
+    ``labels`` (K, D) float32 unit and ``names`` K; ``index``: of both, with the groups, here or on a device;
+    ``negatives`` M; ``temperatures`` by score; ``share_temperature``: of the softmax over all ID and negative labels.
     """
 
     names: Sequence[str]
     labels: NDArray[np.float32]
-    index: NegativeIndex
+    index: NegativeIndex | DeviceNegatives
     negatives: Sequence[str]
     temperatures: Mapping[str, float]
-    groups: Groups | None
     share_temperature: float
 
     @cached_property
     def classes(self) -> ClassNames:
         return ClassNames(self.names)
 
+    @cached_property
+    def _texts(self) -> tuple[pa.Array, pa.Array]:
+        """Names of the labels, and of the negatives by column of the index."""
+        words = pa.array(self.negatives, pa.string())
+        return pa.array(self.names, pa.string()), words.take(pa.array(self.index.order))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return schema(list(self.temperatures))
+
     def rows(self, data: DataSet, items: Sequence[Item], embedding: NDArray[np.float32]) -> tuple[pa.Table, Floats]:
-        """Score n pictures: (n, D) → a table of :func:`schema`, and the n ID shares (NaN without negatives)."""
-        step = self.index.rows_per_block(beside=len(self.labels))
-        parts = [
-            self._block(data, items[i : i + step], embedding[i : i + step]) for i in range(0, len(items), step)
-        ]
-        if not parts:
-            return schema(list(self.temperatures)).empty_table(), np.empty(0)
-        return pa.concat_tables([table for table, _ in parts]), np.concatenate([share for _, share in parts])
+        """Score n pictures: (n, D) → a table of :func:`schema`, and the n ID shares (NaN without negatives).
+
+        Memory is a block of similarities a thread, however many pictures and negatives there are.
+        """
+        step = self.index.rows_per_block()
+        if len(items) <= step:
+            # One block, such as a batch that a tower gives: BLAS has all threads.
+            return self._block(data, items, embedding)
+        parts = [slice(start, start + step) for start in range(0, len(items), step)]
+        threads = cores() if isinstance(self.index, NegativeIndex) else 2  # a device needs one ahead
+        with one_blas_thread():
+            found = [
+                block
+                for _, block in spread(lambda part: self._block(data, items[part], embedding[part]), parts, threads)
+            ]
+        return pa.concat_tables([table for table, _ in found]), np.concatenate([share for _, share in found])
 
     def _block(
         self, data: DataSet, items: Sequence[Item], embedding: NDArray[np.float32]
     ) -> tuple[pa.Table, Floats]:
-        positive, negative = embedding @ self.labels.T, self.index.similarities(embedding)
-        best, worst = top(positive, TOP), top(negative, TOP)
-        block = Block(positive, negative, self.groups, embeddings=embedding, label_vectors=self.labels)
+        if not len(items):
+            return self.schema.empty_table(), np.empty(0)
+        cosines: Any = self.index.similarities(embedding)
+        positive, negative = cosines
+        best, best_cosines = self.index.largest(positive, TOP)
+        worst, worst_cosines = self.index.largest(negative, TOP, self.index.order)
+        block = _block_of(positive, negative, self.index.groups)
         shares = _Shares(block, self.share_temperature)
+        names, words = self._texts
+        given = columns_of(items)
         columns: dict[str, Any] = {
-            "id": [item.id for item in items],
-            "path": [item.path for item in items],
-            "dataset": [data.name] * len(items),
-            "role": [data.role] * len(items),
-            "label": [self.classes.of(item.label, data.role) for item in items],
-            "predicted_label": [self.names[k] for k in best[:, 0]],
+            "id": given.id,
+            "path": given.path,
+            "dataset": pa.repeat(data.name, len(items)),
+            "role": pa.repeat(data.role, len(items)),
+            "label": self.classes.of_all(given.label, data.role),
+            "predicted_label": names.take(pa.array(best[:, 0])),
         }
         for name, (score, logit) in compute_all(self.temperatures, block).items():
             columns[name], columns[f"{name}_logit"] = score, logit
-        columns["top_labels"] = [[self.names[k] for k in row] for row in best]
-        columns["top_label_shares"] = list(shares.of(positive, best))
-        columns["top_negatives"] = [[self.negatives[j] for j in row] for row in worst]
-        columns["top_negative_shares"] = list(shares.of(negative, worst))
+        columns["top_labels"] = _lists(names.take(pa.array(best.ravel())), best.shape)
+        columns["top_label_shares"] = _lists(pa.array(shares.of(best_cosines).ravel()), best.shape)
+        columns["top_negatives"] = _lists(words.take(pa.array(worst.ravel())), worst.shape)
+        columns["top_negative_shares"] = _lists(pa.array(shares.of(worst_cosines).ravel()), worst.shape)
         columns["id_share"] = shares.id_share.astype(np.float32)
-        return pa.table(columns, schema=schema(list(self.temperatures))), shares.id_share
+        return pa.table(columns, schema=self.schema), shares.id_share
+
+
+def _block_of(positive: Any, negative: Any, groups: NDArray[np.int64] | None) -> Block:
+    if isinstance(positive, np.ndarray):
+        return Block(positive, negative, groups, single=True)
+    from neglabel.pipeline.scores.device_block import DeviceBlock
+
+    return DeviceBlock(positive, negative, groups)
+
+
+def _lists(values: pa.Array, shape: tuple[int, ...]) -> pa.ListArray:
+    """The values of an array of ``shape`` (n, k), flat → n lists of k."""
+    n, each = shape
+    return pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(each)), values)
 
 
 class _Shares:
@@ -104,9 +148,9 @@ class _Shares:
         # Without negatives the ID labels would share all of it, which says nothing.
         self.id_share = np.exp(ours - self.total) if block.negative.shape[1] else np.full(len(block), np.nan)
 
-    def of(self, cosines: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        chosen = np.take_along_axis(cosines, columns, axis=1).astype(np.float64) / self.temperature
-        return np.exp(chosen - self.total[:, None]).astype(np.float32)
+    def of(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the labels with these cosines (n, k)."""
+        return np.exp(cosines.astype(np.float64) / self.temperature - self.total[:, None]).astype(np.float32)
 
 
 class ClassNames:
@@ -130,6 +174,12 @@ class ClassNames:
         if role != "id":
             return label
         return self.spelled.get(label) or self.spelled.get(normalise(label)) or self._numbered(label.strip())
+
+    def of_all(self, labels: pa.Array, role: str) -> pa.Array:
+        """:meth:`of` of (n,) labels, strings or integers, null where unknown: each distinct one is looked up once."""
+        coded = labels.dictionary_encode()
+        names = pa.array([self.of(label, role) for label in coded.dictionary.to_pylist()], pa.string())
+        return pc.fill_null(names.take(coded.indices), "")
 
     def _numbered(self, label: str) -> str:
         """Digits that are no name are a class index, as in :func:`neglabel.pipeline.metrics.known_labels`."""

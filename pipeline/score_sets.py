@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import claim_folder, replacing
 from neglabel.pipeline.images import Item, Source
+from neglabel.pipeline.item_columns import taken
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_embeddings import LABELS, embeddings_file, keeping
 from neglabel.pipeline.score_model import ModelOnDemand
@@ -77,7 +79,7 @@ def score_set(
     """
     tally, failures = _Tally(), list[Unreadable]()
     before = dict(model.times.seconds)
-    known = set(scorer.names)
+    known = pa.array([name for name in scorer.names if name], pa.string())
     path = settings.out / f"scores-{data.name}.parquet"
     total = len(data.source.items)
     columns = schema(list(scorer.temperatures))
@@ -96,16 +98,15 @@ def score_set(
             for row, why in block.failures:
                 failures.append(_failure(data, data.source.items[row], why, settings.strict))
             with model.times.busy("score"):
-                items = [data.source.items[row] for row in block.rows]
-                table, shares = scorer.rows(data, items, block.embedding)
+                table, shares = scorer.rows(data, taken(data.source.items, block.rows), block.embedding)
                 writer.write_table(table)
                 if kept is not None:
                     kept.add(block.embedding)
-            labels = [name for name in table["label"].to_pylist() if name]
+            labelled = pc.sum(pc.not_equal(table["label"], "")).as_py() or 0
             tally.rows += len(table)
             tally.share += float(shares.sum())
-            tally.labelled += len(labels)
-            tally.unmatched += sum(name not in known for name in labels)
+            tally.labelled += labelled
+            tally.unmatched += labelled - (pc.sum(pc.is_in(table["label"], known)).as_py() or 0)
     digest = {} if kept is None else {"embeddings_sha256": kept.sha256}
     spent = {"time": model.times.since(before)}
     return _result(data, tally, failures, reporter) | spent | digest, failures

@@ -39,7 +39,7 @@ class Search:
         labels: NDArray[np.floating[Any]],
         percentile: float,
         sizes: Sequence[int],
-        index: PercentileIndex | None = None,
+        index: PercentileIndex | LabelProducts | None = None,
         drawn: NDArray[np.int64] | None = None,
         describe: bool = True,
         bound: float = -np.inf,
@@ -48,12 +48,15 @@ class Search:
         Args:
             labels: (K, D) of any length above zero.
             sizes: M of each group.
-            index: on a GPU, which then measures every row first; None counts on the CPU.
+            index: what :func:`on_gpu` gives: products that are counted on a device, or a FAISS index, which measures
+                every row first; None counts on the CPU.
             drawn: of a random baseline, at each position -1 or its place; only those with a place are kept.
             bound: a distance that the M-th best is expected to reach; the result is short of M where it doesn't.
         """
-        self.products = LabelProducts(unit(labels, np.float64), percentile)
-        self.index, self.drawn, self.describe = index, drawn, describe
+        faiss = index if isinstance(index, PercentileIndex) else None
+        counting = index if isinstance(index, LabelProducts) else None
+        self.products = counting or LabelProducts(unit(labels, np.float64), percentile)
+        self.index, self.drawn, self.describe = faiss, drawn, describe
         self.best = [TopM(size, bound if drawn is None else -np.inf) for size in sizes]
         self.near = TopM(NEAREST)
         self.histogram = np.zeros(len(EDGES) - 1, np.int64)
@@ -163,8 +166,18 @@ class Search:
                 best.push(held["distance"], held["row"] + start, **columns)
 
 
-def on_gpu(labels: NDArray[np.float32], percentile: float, device: Device) -> PercentileIndex | None:
-    """A FAISS index on the GPU; None where the CPU counts: no GPU, or more neighbours needed than it answers."""
-    if device == "cpu" or not gpu_count() or Order.of(percentile, len(labels)).neighbours(len(labels)) > GPU_MAX_K:
+def on_gpu(labels: NDArray[np.float32], percentile: float, device: Device) -> PercentileIndex | LabelProducts | None:
+    """What mines on the GPUs there are; None where the CPU counts.
+
+    The labels in every GPU, where PyTorch finds any. Where only FAISS does: its index, if it answers as many neighbours
+    as the percentile needs.
+    """
+    if device == "cpu" or not gpu_count():
+        return None
+    from neglabel.indexes.counting import DeviceProducts, cuda_devices
+
+    if devices := cuda_devices():
+        return DeviceProducts(unit(labels, np.float64), percentile, devices)
+    if Order.of(percentile, len(labels)).neighbours(len(labels)) > GPU_MAX_K:
         return None
     return PercentileIndex(labels, percentile, device)

@@ -31,11 +31,12 @@ class ShardWords(NamedTuple):
 
 def pack(plan: ShardPlan, prompts: Prompts) -> ShardWords:
     """What all further steps need of ``plan``."""
-    columns = zip(*plan.words, strict=True) if plan.words else ((),) * len(Candidate._fields)
+    columns = list(zip(*plan.words, strict=True)) if plan.words else [()] * len(Candidate._fields)
+    texts, parts, languages = (columns[Candidate._fields.index(name)] for name in ("text", "pos", "language"))
     # A rejected text may be no Unicode at all: what can't be stored is shown as \\udcff.
     rejected = [[field.encode("utf-8", "backslashreplace").decode() for field in row] for row in plan.rejected]
     return ShardWords(
-        [prompts.of(word.text, word.pos, word.language) for word in plan.words],
+        list(map(prompts.of, texts, parts, languages)),
         pa.table({n: pa.array(c, pa.string()) for n, c in zip(Candidate._fields, columns, strict=True)}),
         pa.table({n: pa.array([row[i] for row in rejected], pa.string()) for i, n in enumerate(Rejection._fields)}),
         plan.digest(),

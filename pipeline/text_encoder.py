@@ -21,6 +21,8 @@ from neglabel.pipeline.transfer import Landing, to_host
 Floats = NDArray[np.float32]
 #: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
 TOKEN_BUDGET = {"cpu": 3_072, "cuda": 65_536}
+#: What a RuntimeError says where the system gives no memory: PyTorch's allocator, C++, oneDNN.
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory")
 
 
 class Tokenised(NamedTuple):
@@ -95,7 +97,7 @@ class TextEncoder:
     def tokenise(self, prompts: Sequence[str]) -> Tokenised:
         """What :meth:`batches` takes. For one thread at a time, which may be another than the tower's."""
         ids, truncated = self._tokens.encode(prompts)
-        return Tokenised(self._settled[1].sequences(ids.astype(np.int64)), truncated)
+        return Tokenised(self._settled[1].sequences(ids), truncated)
 
     def batches(self, prompts: Tokenised) -> Iterator[tuple[Ints, Floats]]:
         """The embeddings as they are ready: ``(rows, (len(rows), D))``, every row of the prompts once.
@@ -136,10 +138,6 @@ class TextEncoder:
         """Tokens of each prompt, start and end included, as if the context had no end."""
         return self._tokens.lengths(prompts)
 
-    def _ids(self, prompts: Sequence[str]) -> NDArray[np.int64]:
-        """(n, context_length) padded token ids, those of open_clip's tokenizer."""
-        return self._tokens.ids(prompts).astype(np.int64)
-
     @cached_property
     def _tokens(self) -> Tokens:
         return Tokens(self.tokenizer, self.context_length)
@@ -150,7 +148,7 @@ class TextEncoder:
 
     @cached_property
     def _settled(self) -> tuple[str, Tower]:
-        path, tower, why = settle(self.model, self.tokenizer, self._ids, self.context_length)
+        path, tower, why = settle(self.model, self.tokenizer, self._tokens.ids, self.context_length)
         if why:
             self.notice(f"the text tower is run as it is, every prompt padded to {self.context_length} tokens: {why}")
         return path, tower
@@ -160,12 +158,21 @@ def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Landi
     """A batch's embeddings; None where there is no memory for it."""
     try:
         return to_host(tower.run(sequences, start, stop))
-    except torch.cuda.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error):
+            raise
         tower.release()
     # Outside the handler: the error holds the tensors of the failed pass.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
+
+
+def _no_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether an error says that memory ran out: only on a GPU does PyTorch have a class of its own for it."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return any(sign in str(error) for sign in NO_MEMORY)
 
 
 def _rows(sequences: Sequences, start: int, stop: int, landing: Landing) -> tuple[Ints, Floats]:

@@ -33,14 +33,14 @@ STRAY, ALLOWED = 4, 2e-6
 class Tower(Protocol):
     """A way through a text tower: what of the ids counts, how to cut it into batches, and a batch's embeddings."""
 
-    def sequences(self, ids: NDArray[np.int64]) -> Sequences: ...
+    def sequences(self, ids: NDArray[Any]) -> Sequences: ...
     def cut(self, sequences: Sequences, budget: int) -> Ints: ...
     def run(self, sequences: Sequences, start: int, stop: int) -> Tensor: ...
     def release(self) -> None: ...
 
 
 def settle(
-    model: Any, tokenizer: Any, ids: Callable[[Sequence[str]], NDArray[np.int64]], context_length: int
+    model: Any, tokenizer: Any, ids: Callable[[Sequence[str]], NDArray[Any]], context_length: int
 ) -> tuple[str, Tower, str]:
     """The path (``prefix-tree``, ``cut``, ``plain``), the tower that runs it, and why it is plain, or nothing."""
     found = inspect(model, tokenizer)
@@ -75,14 +75,14 @@ def probes(context_length: int) -> list[str]:
             "e\u0301 😀", *long]  # fmt: skip
 
 
-def _differs(tower: Tower, plain: Tower, ids: NDArray[np.int64]) -> str:
+def _differs(tower: Tower, plain: Tower, ids: NDArray[Any]) -> str:
     """Why ``tower``, in float32, can't be trusted; empty where it agrees with ``plain``."""
     off = np.abs(_in_pieces(tower, ids) - _whole(plain, ids)).max()
     # Written so that NaN is a difference.
     return "" if off <= TOLERANCE else f"the faster path gave other embeddings (up to {off:.1e} off)"
 
 
-def _strays(tower: Tower, plain: Tower, truth: Tower, ids: NDArray[np.int64]) -> str:
+def _strays(tower: Tower, plain: Tower, truth: Tower, ids: NDArray[Any]) -> str:
     """Why ``tower``, in half precision, can't be trusted; empty where it is about as near to ``truth`` as ``plain``."""
     exact = _whole(truth, ids).astype(np.float64)
     ours, theirs = (1 - (exact * found).sum(axis=1).min() for found in (_in_pieces(tower, ids), _whole(plain, ids)))
@@ -91,12 +91,12 @@ def _strays(tower: Tower, plain: Tower, truth: Tower, ids: NDArray[np.int64]) ->
     return f"the faster path gave other embeddings (cosine to float32 {1 - ours:.6f}, encode_text's {1 - theirs:.6f})"
 
 
-def _in_pieces(tower: Tower, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+def _in_pieces(tower: Tower, ids: NDArray[Any]) -> NDArray[np.float32]:
     """(n, E) unit embeddings, with so small a budget that there are several batches."""
     return _whole(tower, ids, 4 * ids.shape[1])
 
 
-def _whole(tower: Tower, ids: NDArray[np.int64], budget: int = 0) -> NDArray[np.float32]:
+def _whole(tower: Tower, ids: NDArray[Any], budget: int = 0) -> NDArray[np.float32]:
     """(n, E) unit embeddings, in one batch unless there is a budget."""
     sequences = tower.sequences(ids)
     bounds = tower.cut(sequences, budget or ids.size).tolist()

@@ -13,6 +13,8 @@ import torch
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.torchscript import is_torchscript, read_tensors, uses_quickgelu
 
+#: Bytes of weights after which a mapped file is mapped anew: what was read of it counts as this process's memory.
+_PORTION = 1 << 27
 #: Tensors of TorchScript archives that are no weights: sizes, and the causal mask, which a model makes itself.
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
@@ -48,10 +50,9 @@ def load_weights(model: torch.nn.Module, path: Path) -> str:
         # safetensors, zipfile and struct raise their own: all mean that the file is no whole checkpoint.
         raise NeglabelError(f"{path} can't be read as a checkpoint ({_gist(error)})") from None
     try:
-        model.load_state_dict(state)
+        return _fill(model, state, path)
     except RuntimeError as error:
         raise UsageError(f"{path} holds weights of another architecture ({_gist(error)}); name its --model") from None
-    return digest(state)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -75,9 +76,33 @@ def digest(state: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over names, shapes and float32 values, in the order of names."""
     result = hashlib.sha256()
     for name in sorted(state):
-        tensor = state[name].detach().float().contiguous().cpu()
-        result.update(f"{name}{tuple(tensor.shape)}".encode())
-        result.update(tensor.numpy().tobytes())
+        _add(result, name, state[name])
+    return result.hexdigest()
+
+
+def _add(result: Any, name: str, tensor: torch.Tensor) -> None:
+    tensor = tensor.detach().float().contiguous().cpu()
+    result.update(f"{name}{tuple(tensor.shape)}".encode())
+    # No copy: a token table may have a gigabyte.
+    result.update(memoryview(tensor.reshape(-1).numpy()).cast("B"))
+
+
+def _fill(model: torch.nn.Module, state: dict[str, Any], path: Path) -> str:
+    """``load_state_dict`` and :func:`digest` in one go, so that a mapped file is never in memory as a whole."""
+    targets = model.state_dict()
+    if {name: t.shape for name, t in targets.items()} != {name: t.shape for name, t in state.items()}:
+        # It knows what may be missing, and says what may not.
+        model.load_state_dict(state)
+        return digest(state)
+    mapped, read, part = path.suffix == ".safetensors", _PORTION, state
+    result = hashlib.sha256()
+    for name in sorted(state):
+        if mapped and read >= _PORTION:
+            # ``state`` itself stays untouched.
+            part, read = _fit(read_state(path), model), 0
+        targets[name].copy_(part[name])
+        _add(result, name, part[name])
+        read += part[name].nbytes
     return result.hexdigest()
 
 

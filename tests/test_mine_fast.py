@@ -124,8 +124,9 @@ def test_a_float32_cosine_is_within_the_guard() -> None:
             assert np.abs(got - unit(c, np.float64) @ products.exact.T).max() <= products.guard
 
 
-def test_more_neighbours_than_a_gpu_answers_are_counted_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_neighbours_than_faiss_answers_on_a_gpu_are_counted_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "gpu_count", lambda: 1)
+    monkeypatch.setattr("neglabel.indexes.counting.cuda_devices", list)  # a GPU that PyTorch doesn't find
     monkeypatch.setattr(search, "GPU_MAX_K", 5)
     e = rows_of(np.random.default_rng(0), 40, 8, "single")
     chosen = {eta: search.on_gpu(e, eta, "auto") is not None for eta in (0, 0.1, 0.5, 0.9, 1)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 import zipfile
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from neglabel import NeglabelError, UsageError
+from neglabel.pipeline import weights
 from neglabel.pipeline.models import load_known, load_model, same_model
 from neglabel.pipeline.text_encoder import TextEncoder
 from neglabel.pipeline.torchscript import read_tensors
@@ -56,6 +58,21 @@ def test_every_format_gives_the_same_model(tmp_path: Path, tiny_model: Path) -> 
     assert identities[0]["checkpoint_sha256"] == identities[1]["checkpoint_sha256"]
     assert same_model(identities[0], identities[1]) is None
     assert same_model(identities[0], identities[2]) is None
+
+
+def test_a_file_mapped_anew_for_each_tensor_gives_the_same_model(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_PORTION", 1)
+    loaded = load_model(str(tiny_model), device="cpu")
+    state = load_file(tiny_model / "open_clip_model.safetensors")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode() + tensor.float().numpy().tobytes())
+    assert loaded.identity["checkpoint_sha256"] == digest.hexdigest()
+    found = loaded.model.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline import precision
+from neglabel.pipeline import precision, precision_trial
 from neglabel.pipeline.cli_options import parameters
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
 from neglabel.pipeline.models import LoadedModel, load_model
-from neglabel.pipeline.precision import GATE, TIE, Trial, choose, load_settled, probes, sentence, try_out
+from neglabel.pipeline.precision import GATE, TIE, choose, load_settled, sentence
+from neglabel.pipeline.precision_trial import Trial, probes, try_out
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import EncodeSettings
 
@@ -30,16 +31,16 @@ from .test_encode import tables, write_words
     ("trials", "picked"),
     [
         ([], "fp32"),
-        ([Trial("bf16", 0.7, 0.99991)], "fp32"),
-        ([Trial("bf16", 1.9, 0.99991)], "bf16"),
-        ([Trial("bf16", 1.9, GATE)], "bf16"),
-        ([Trial("bf16", 1.9, 0.99949)], "fp32"),
+        ([Trial("fp16", 0.7, 0.999998)], "fp32"),
+        ([Trial("fp16", 1.9, 0.999998)], "fp16"),
+        ([Trial("fp16", 1.9, GATE)], "fp16"),
+        ([Trial("bf16", 9.0, 0.999874)], "fp32"),
         ([Trial("bf16", 1.9, float("nan"))], "fp32"),
         ([Trial("bf16", 1.9, None, "it can't be run here (no)")], "fp32"),
-        ([Trial("bf16", 1.04, 0.99999)], "fp32"),
-        ([Trial("fp16", 8.0, 0.999999), Trial("bf16", 8.2, 0.99994)], "fp16"),
-        ([Trial("fp16", 8.0, 0.999999), Trial("bf16", 9.0, 0.99994)], "bf16"),
-        ([Trial("int8", 12.0, 0.991), Trial("bf16", 3.0, 0.9999)], "bf16"),
+        ([Trial("fp16", 1.04, 0.999999)], "fp32"),
+        ([Trial("fp16", 8.0, 0.999999), Trial("other", 8.2, 0.999992)], "fp16"),
+        ([Trial("fp16", 8.0, 0.999999), Trial("other", 9.0, 0.999992)], "other"),
+        ([Trial("int8", 12.0, 0.991), Trial("fp16", 3.0, 0.999998), Trial("bf16", 4.0, 0.9999)], "fp16"),
     ],
 )
 def test_the_fastest_that_passes_is_picked(trials: list[Trial], picked: str) -> None:
@@ -60,9 +61,9 @@ def test_nothing_below_the_gate_or_slower_is_ever_picked(figures: list[tuple[flo
 
 
 def test_one_line_says_what_and_why() -> None:
-    slow, wrong = Trial("bf16", 0.7, 0.99991), Trial("fp16", 2.0, 0.99812)
-    assert sentence("fp32", [slow]) == "precision auto: fp32; bf16 is 0.7 times as fast here (smallest cosine 0.999910)"
-    assert "0.998120, below 0.9995" in sentence("fp32", [wrong, slow])
+    slow, wrong = Trial("fp16", 0.7, 0.999998), Trial("bf16", 2.0, 0.99991)
+    assert sentence("fp32", [slow]) == "precision auto: fp32; fp16 is 0.7 times as fast here (smallest cosine 0.999998)"
+    assert "0.999910, below 0.99999" in sentence("fp32", [wrong, slow])
     assert sentence("fp32", [Trial("bf16", 0.3, None, "it is slow")]) == "precision auto: fp32; bf16 is out, it is slow"
 
 
@@ -78,23 +79,26 @@ def exact() -> LoadedModel:
     return load_model("emoji", device="cpu")
 
 
-def test_the_embedded_model_in_bf16_is_measured_as_float64_has_it(
-    exact: LoadedModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "near"), [("bf16", False), ("fp16", True)])
+def test_the_embedded_model_in_half_precision_is_measured_as_float64_has_it(
+    exact: LoadedModel, name: str, near: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "HOPELESS", 0)
-    monkeypatch.setattr(precision, "ROUNDS", 1)
-    half = load_model("emoji", device="cpu", precision="bf16")
+    monkeypatch.setattr(precision_trial, "HOPELESS", 0)
+    monkeypatch.setattr(precision_trial, "ROUNDS", 1)
+    half = load_model("emoji", device="cpu", precision=name)
     words = probes(48)
-    trial = try_out(exact, lambda _: half, "bf16", words, 64)
+    trial = try_out(exact, lambda _: half, name, words, 64)
     with torch.inference_mode():
         ids = exact.tokenizer(words)
         theirs = [torch.nn.functional.normalize(m.model.encode_text(ids).double(), dim=-1) for m in (exact, half)]
     reference = float((theirs[0] * theirs[1]).sum(dim=1).min())
     assert trial.speed > 0
     assert trial.cosine is not None
-    assert GATE <= trial.cosine < 1
-    # No worse than open_clip's own bfloat16, whose residual stream is bfloat16 as well.
-    assert 1 - trial.cosine <= 1.2 * (1 - reference)
+    assert 0.9995 <= trial.cosine < 1
+    # bfloat16 doesn't pass the precision gate in every world (benchmarks/RESULTS.md), so `auto` must not take it.
+    assert (trial.cosine >= GATE) is near
+    # No worse than open_clip's own half precision, whose residual stream in bfloat16 is bfloat16 as well.
+    assert 1 - trial.cosine <= 1.2 * (1 - reference) + 1e-6
 
 
 def broken(exact: LoadedModel, how: float) -> LoadedModel:
@@ -108,8 +112,8 @@ def broken(exact: LoadedModel, how: float) -> LoadedModel:
 def test_a_tower_that_fails_the_gate_is_not_picked_however_fast(
     exact: LoadedModel, how: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "HOPELESS", 0)
-    monkeypatch.setattr(precision, "in_turns", lambda *_: 100.0)
+    monkeypatch.setattr(precision_trial, "HOPELESS", 0)
+    monkeypatch.setattr(precision_trial, "in_turns", lambda *_: 100.0)
     trial = try_out(exact, lambda _: broken(exact, how), "bf16", probes(16), 64)
     assert trial.speed == 100
     assert choose([trial]) == "fp32"
@@ -117,7 +121,7 @@ def test_a_tower_that_fails_the_gate_is_not_picked_however_fast(
 
 
 def test_a_precision_that_cannot_be_run_is_not_picked(exact: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "HOPELESS", 0)
+    monkeypatch.setattr(precision_trial, "HOPELESS", 0)
 
     def load(_: str) -> LoadedModel:
         raise RuntimeError('"addmm" not implemented for \'Half\'\nmore')
@@ -147,7 +151,8 @@ def stage(out: Path, words: Path, model: Path, **options: Any) -> list[str]:
 def test_the_manifest_records_and_a_resume_takes_what_it_says(
     tmp_path: Path, tiny_model: Path, picked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = Trial("bf16", 3.0 if picked == "bf16" else 0.5, 0.9999)
+    trial = Trial("bf16", 3.0 if picked == "bf16" else 0.5, 0.99999)
+    monkeypatch.setattr(precision, "CANDIDATES", {"cpu": ("bf16",)})
     monkeypatch.setattr(precision, "try_out", lambda *_: trial)
     words, out = write_words(tmp_path / "words.txt", 50), tmp_path / "out"
     assert stage(out, words, tiny_model, precision="auto") == [sentence(picked, [trial])]
@@ -188,7 +193,7 @@ def test_auto_on_this_machine(tiny_model: Path, tmp_path: Path) -> None:
     settings = EncodeSettings(out=tmp_path / "new", model=str(tiny_model), device="cpu", precision="auto")
     loaded, choice = load_settled(settings, lines.append)
     trials = [Trial(**trial) for trial in choice["precision_auto"]["trials"]]
-    assert [trial.precision for trial in trials] == ["bf16"]
+    assert [trial.precision for trial in trials] == ["fp16", "bf16"]
     assert loaded.precision == choose(trials)
     assert lines == [sentence(loaded.precision, trials)]
     assert all(trial.cosine is None or 0.999 < trial.cosine <= 1.000001 for trial in trials)
@@ -232,6 +237,8 @@ def test_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     for row in rows.values():
         inside = row["cosine"] >= 0.9995 and row["overlap"] >= 99 and abs(row["auroc_moved"]) <= 0.05
         assert row["passes"] is inside
+        assert row["auto"] is (row["cosine"] >= GATE)
+    assert {name for name, row in rows.items() if row["auto"]} == {"fp16", "storage float16"}
     assert [row["dtype"] for row in result["speed"]] == list(benchmark.KINDS)
     assert "min cosine" in capsys.readouterr().out
     assert np.isfinite([row["ratio"] for row in result["speed"]]).all()

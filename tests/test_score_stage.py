@@ -88,7 +88,6 @@ def test_files_are_as_documented(world: Path) -> None:
 def test_block_size_changes_nothing(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(options(world))
     whole = rows(world, "in")
-    monkeypatch.setattr("neglabel.indexes.flat.BLOCK_VECTORS", 9)
     monkeypatch.setattr("neglabel.indexes.flat.NegativeIndex.rows_per_block", lambda *_, **__: 3)
     run(options(world))
     pieces = rows(world, "in")

@@ -54,7 +54,7 @@ def test_float32_similarities_stay_within_the_bound() -> None:
     index = NegativeIndex(words)
     for temperature in (1.0, 0.01):
         groups = group_negatives(333, 10, seed=1)
-        _, logit = neglabel(images @ labels.T, index.similarities(images), temperature, groups)
+        _, logit = neglabel(images @ labels.T, index.similarities(images)[1], temperature, groups)
         wide = [v.astype(np.float64) for v in (images, labels, words)]
         a, b = np.exp(wide[0] @ wide[1].T / temperature), np.exp(wide[0] @ wide[2].T / temperature)
         shares = np.mean([a.sum(1) / (a.sum(1) + b[:, g].sum(1)) for g in groups], axis=0)

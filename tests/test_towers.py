@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -86,8 +88,17 @@ def test_batches_give_every_row_once_and_compute_duplicates_once(kind: str, monk
     assert encoder.encode([]).shape == (0, 32)
 
 
-@pytest.mark.parametrize("kind", ["CLIP, QuickGELU", "XLM-R", "MobileCLIP"])
-def test_the_budget_is_halved_where_memory_runs_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("CLIP, QuickGELU", torch.cuda.OutOfMemoryError("CUDA out of memory")),
+        ("XLM-R", RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ...")),
+        ("MobileCLIP", MemoryError("Unable to allocate 7 GiB")),
+    ],
+)
+def test_the_budget_is_halved_where_memory_runs_out(
+    kind: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, tokenizer = build(kind)
     encoder = TextEncoder(model, tokenizer, batch_size=100, token_budget=1_000)
     texts = prompts()
@@ -98,7 +109,7 @@ def test_the_budget_is_halved_where_memory_runs_out(kind: str, monkeypatch: pyte
 
     def cramped(sequences: Any, start: int, stop: int) -> torch.Tensor:
         if stop - start > room:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            raise error
         return run(sequences, start, stop)
 
     monkeypatch.setattr(tower, "run", cramped)
@@ -110,6 +121,47 @@ def test_the_budget_is_halved_where_memory_runs_out(kind: str, monkeypatch: pyte
     room = 0
     with pytest.raises(NeglabelError, match="memory for one prompt"):
         encoder.encode(texts)
+
+
+def test_another_error_of_the_tower_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(*build("CLIP, QuickGELU"))
+    assert encoder.path
+
+    def broken(*_: Any) -> torch.Tensor:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(encoder._settled[1], "run", broken)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        encoder.encode(["dog"])
+
+
+LIMITED = """
+import resource
+import numpy as np, torch
+from neglabel.pipeline.models import load_model
+from neglabel.pipeline.text_encoder import TextEncoder
+torch.set_num_threads(1)
+loaded = load_model("emoji", device="cpu")
+prompts = [f"the nice {i:x} {i * i:x}" for i in range(4_000)]
+calm = TextEncoder.of(loaded).encode(prompts)
+greedy = TextEncoder(loaded.model, loaded.tokenizer, token_budget=1 << 20)
+tokenised = greedy.tokenise(prompts)
+data = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (data + (40 << 20), -1))
+found = np.empty_like(calm)
+for rows, block in greedy.batches(tokenised):
+    found[rows] = block
+print(greedy.token_budget // greedy.budget_used, np.abs(found - calm).max())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA is Linux's")
+def test_the_budget_is_halved_where_the_system_gives_no_more_memory() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", LIMITED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    halvings, off = done.stdout.split()
+    assert int(halvings) >= 2
+    assert float(off) <= 1e-6
 
 
 @pytest.mark.parametrize("wrong", [0.999, float("nan")])
