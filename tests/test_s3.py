@@ -153,6 +153,14 @@ def test_pictures_in_a_table_and_a_compressed_list_of_words(bucket: Remote, tmp_
         assert open_path(source.items[row].path).tobytes() == images[row].tobytes()
     before = fingerprint(source, range(5))
     assert before == fingerprint(open_images(str(bucket / "t.parquet")), range(5))
+    paths = ["a/x.png", "gone.png", "s3://other/y.png", ""]
+    vectors = store.embedding_array(np.eye(4, dtype=np.float32))
+    put(bucket / "a" / "x.png", b"")
+    store.write_table(bucket / "e.parquet", pa.table({"path": paths, "embedding": vectors}))
+    named = open_images(str(bucket / "e.parquet"))
+    assert [item.path for item in named.items] == [str(bucket / "a/x.png"), *paths[1:]]
+    table = str(bucket / "e.parquet")
+    assert named.places() == [str(bucket / "a/x.png"), f"{table}#1", paths[2], f"{table}#3"]
     words = "".join(f"word{i}\n" for i in range(50_000))
     put(bucket / "words.txt.gz", pa.compress(words.encode(), "gzip", asbytes=True))
     assert [word.text for word in open_corpus(str(bucket / "words.txt.gz"))] == words.split()
