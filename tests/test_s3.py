@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -194,6 +199,43 @@ def test_a_failed_upload_publishes_nothing(bucket: Remote, proxy: Proxy, tmp_pat
             upload.publish(unreadable, place / "cut")
         assert [method for method, path, _ in proxy.seen if "cut" in path][-1] != "PUT"
         assert not (bucket / "cut").exists()
+
+
+UPLOAD = """
+import sys
+from neglabel.corpora.uri import location
+from neglabel.pipeline.files import replacing
+with replacing(location(sys.argv[1])) as temporary:
+    temporary.write_bytes(bytes(12 << 20))
+"""
+
+
+def test_a_process_killed_in_an_upload_publishes_nothing(
+    bucket: Remote, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Remote(bucket.root, bucket.key, proxy.query) / "big"
+    put(bucket / "big", b"before")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(method: str, path: str) -> int:
+        if "partNumber=2" in path:
+            begun.set()
+            go_on.wait(60)
+        return 0
+
+    proxy.fails = slow
+    process = subprocess.Popen([sys.executable, "-c", UPLOAD, str(place)], env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert begun.wait(60)
+    process.kill()
+    process.wait()
+    go_on.set()
+    assert (bucket / "big").read_bytes() == b"before"
+    (left,) = tmp_path.glob("neglabel-*")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    upload._sweep.cache_clear()
+    put(bucket / "big", b"after")
+    assert (bucket / "big").read_bytes() == b"after"
+    assert not left.exists()
 
 
 def test_what_was_written_is_read_back_once_and_compared(
