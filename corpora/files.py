@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -13,8 +13,9 @@ from pydantic import Field
 from neglabel import UsageError
 from neglabel.corpora.candidate import POS, POS_NAMES, Candidate, OnReject, Rejection
 from neglabel.corpora.csv_rows import csv_rows
-from neglabel.corpora.lines import DAMAGED, bare_name, damaged, lines, require_file
+from neglabel.corpora.lines import DAMAGED, REQUEST, bare_name, damaged, lines, require_file
 from neglabel.corpora.spec import Options as _Options
+from neglabel.corpora.uri import Location, Remote
 
 LICENCE = "the file's own"
 SOURCE = "a file of yours"
@@ -27,7 +28,7 @@ FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", 
 class Options(_Options):
     """Options of the ``file`` corpus."""
 
-    path: Path = Field(description="the file; `.gz` and `.zst` are read as they are")
+    path: Location = Field(description="the file; `.gz` and `.zst` are read as they are")
     format: Literal["text", "csv", "tsv", "jsonl", "parquet"] | None = Field(
         None, description="by the file's ending where not given; anything unknown is read as text"
     )
@@ -47,7 +48,7 @@ def check(options: Options) -> None:
 
 def expected(options: Options) -> int | None:
     """Rows of a Parquet file; other files would have to be read."""
-    return pq.ParquetFile(options.path).metadata.num_rows if _format(options) == "parquet" else None
+    return _opened(options.path).metadata.num_rows if _format(options) == "parquet" else None
 
 
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
@@ -76,7 +77,7 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
 def _format(options: Options) -> str:
     if options.format:
         return options.format
-    return FORMATS.get(Path(bare_name(options.path)).suffix, "text")
+    return FORMATS.get(PurePath(bare_name(options.path)).suffix, "text")
 
 
 def _lines(options: Options, source: str) -> Iterator[Candidate]:
@@ -136,7 +137,7 @@ def _jsonl(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parquet(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
-    file = pq.ParquetFile(options.path, memory_map=True)
+    file = _opened(options.path)
     names = file.schema_arrow.names
     _need(options, names)
     columns = [name for name in (options.column, "pos", "language", "key") if name in names]
@@ -145,6 +146,12 @@ def _parquet(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
         for row in batch.to_pylist():
             number += 1
             yield number, row
+
+
+def _opened(path: Location) -> pq.ParquetFile:
+    if isinstance(path, Remote):  # not pre-buffered, which would hold all of it
+        return pq.ParquetFile(path.open(), pre_buffer=False, buffer_size=REQUEST)
+    return pq.ParquetFile(path, memory_map=True)
 
 
 def _need(options: Options, names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from neglabel.corpora import ADAPTERS
 from neglabel.corpora.subtree import Range
+from neglabel.corpora.uri import Remote
 
 
 def list_corpora() -> dict[str, Any]:
@@ -54,6 +55,8 @@ def _type(annotation: Any) -> str:
         return "MIN-MAX"
     if get_origin(annotation) is tuple:
         return "A+B"
+    if Remote in arms:
+        return "PATH|URI"
     if arms:
         return _type(arms[0])
     return {int: "INT", bool: "true|false", Path: "PATH"}.get(annotation, "TEXT")

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from neglabel.corpora.lines import DAMAGED, bare_name, damaged, lines, require_f
 from neglabel.corpora.nltk_lookup import find, unreadable
 from neglabel.corpora.spec import Names
 from neglabel.corpora.spec import Options as _Options
+from neglabel.corpora.uri import Location
 
 LICENCE = "the list's own: see its page on Kaggle"
 SOURCE = "Kaggle ruchi798/part-of-speech-tagging (words_pos.csv)"
@@ -34,7 +34,7 @@ _TAGGER = "averaged_perceptron_tagger_eng"
 class Options(_Options):
     """Options of the ``pos-tags`` corpus."""
 
-    path: Path = Field(description="CSV (or .tsv) with a header; with a tagger also a plain list; .gz too")
+    path: Location = Field(description="CSV (or .tsv) with a header; with a tagger also a plain list; .gz too")
     column: str = Field("word", description="column with the word")
     tag_column: str = Field("pos_tag", description="column with the Penn tag")
     tags: Names = Field(("NN*", "JJ*"), description="tags to keep, * for any ending: NN*+JJ*+VB; * alone for all")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from neglabel import UsageError
 from neglabel.corpora.candidate import POS_NAMES
+from neglabel.corpora.uri import is_uri, location
 
 Spec = str | Mapping[str, Any]
 
@@ -38,11 +39,13 @@ def parse(spec: Spec, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     head, _, tail = spec.partition(":")
     if head in known:
         return head, _options(spec, tail)
-    if Path(spec).exists():
+    if location(spec).exists():
         return "file", {"path": spec}
     path, colon, tail = spec.rpartition(":")
     # An option `path` would be another file: then the head is meant to be a corpus.
-    if colon and "=" in tail and Path(path).exists() and "path" not in (options := _options(spec, tail)):
+    # The last colon of a URI may be its endpoint's port.
+    colon = colon if not is_uri(spec) or re.match(r"[a-z_-]+=", tail) else ""
+    if colon and "=" in tail and location(path).exists() and "path" not in (options := _options(spec, tail)):
         return "file", {"path": path, **options}
     corpora = ", ".join(name for name in known if name != "file")
     missing = path if colon and "=" in tail else spec

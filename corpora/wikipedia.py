@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -16,6 +15,7 @@ from neglabel.corpora.lines import DAMAGED, bare_name, damaged, lines, open_byte
 from neglabel.corpora.spec import Options as _Options
 from neglabel.corpora.sql_dump import CutShort, NoPages, pages
 from neglabel.corpora.titles import is_date, is_list, is_number, without_suffix
+from neglabel.corpora.uri import Location, Remote
 
 LICENCE = "CC BY-SA 4.0 (Wikipedia's text)"
 SOURCE = "Wikipedia, https://dumps.wikimedia.org; https://huggingface.co/datasets/wikimedia/wikipedia"
@@ -32,7 +32,7 @@ Keep = Literal["keep", "drop"]
 class Options(_Options):
     """Options of the ``wikipedia`` corpus."""
 
-    path: Path | None = Field(
+    path: Location | None = Field(
         None, description="dump (titles, or page.sql; .gz too), or folder of the data set; else the hub's is streamed"
     )
     format: Literal["titles", "sql"] | None = Field(
@@ -123,7 +123,7 @@ def _unwanted(options: Options, title: str, text: str) -> str | None:
 _Found = Iterator[tuple[str, str | None, str]]
 
 
-def _of_titles(path: Path) -> _Found:
+def _of_titles(path: Location) -> _Found:
     try:
         for number, line in enumerate(lines(path), 1):
             yield str(number), line, line
@@ -131,7 +131,7 @@ def _of_titles(path: Path) -> _Found:
         raise damaged(path, error) from None
 
 
-def _of_sql(path: Path) -> _Found:
+def _of_sql(path: Location) -> _Found:
     try:
         with open_bytes(path) as stream:
             for page in pages(stream):
@@ -147,6 +147,8 @@ def _of_sql(path: Path) -> _Found:
 
 
 def _hub(options: Options) -> hub.DataSet:
+    if isinstance(options.path, Remote):
+        raise UsageError(f"{options.path} is a folder; `datasets` reads those of this machine: copy it, or name a dump")
     if options.path is not None:
         return hub.DataSet("wikipedia", None, options.path, None, "train", None)
     return hub.DataSet("wikipedia", DATASET, None, f"{options.date}.{options.language}", "train", options.revision)

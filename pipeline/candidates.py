@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.dedupe import Mode
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
@@ -30,7 +29,7 @@ class Stores:
     None where that isn't known.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Location, ...]
     dimension: int
     model: Mapping[str, Any] | None = None
     preset: str | None = None
@@ -40,15 +39,15 @@ class Stores:
     distinct: Mode | None = None
 
 
-def open_stores(paths: Sequence[Path]) -> Stores:
+def open_stores(paths: Sequence[Location]) -> Stores:
     """Find the files and check that they fit each other.
 
     Raises:
         UsageError: nothing there, no ``text`` or ``embedding``, another model or dimension, an unfinished store.
     """
-    files: list[Path] = []
+    files: list[Location] = []
     keys: list[str] = []
-    manifests: list[tuple[Path, dict[str, Any]]] = []
+    manifests: list[tuple[Location, dict[str, Any]]] = []
     for path in paths:
         if path.is_dir():
             manifest = read_json(path / "manifest.json", "neglabel-candidates")
@@ -87,7 +86,7 @@ def open_stores(paths: Sequence[Path]) -> Stores:
     )  # fmt: skip
 
 
-def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _shards(folder: Location, manifest: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     for record in records_of(manifest, folder / "manifest.json"):
         if not record["rows"]:
             continue
@@ -97,7 +96,7 @@ def _shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, s
         yield path, record["sha256"]
 
 
-def text_groups(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
+def text_groups(path: Location, names: Sequence[str]) -> Iterator[pa.Table]:
     """The string columns of each row group; missing columns and nulls are empty."""
     file = store.open_parquet(path)
     there = [name for name in names if name in file.schema_arrow.names]
@@ -107,13 +106,13 @@ def text_groups(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def text_rows(
-    path: Path, names: Sequence[str], rows: NDArray[np.int64]
+    path: Location, names: Sequence[str], rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
     """Of each row group with any of ``rows`` (numbers in the file, ascending): those rows, their string columns."""
     plain = store.open_parquet(path)
     there = [name for name in names if name in plain.schema_arrow.names]
     # As dictionaries, so that only the rows that are wanted become strings.
-    file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True, read_dictionary=there)
+    file = store.open_parquet(path, read_dictionary=there)
     start = 0
     for number in range(file.num_row_groups):
         end = start + file.metadata.row_group(number).num_rows

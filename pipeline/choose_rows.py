@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from neglabel.corpora.dedupe import Mode
 from neglabel.corpora.sample import Sample
+from neglabel.corpora.uri import Location
 from neglabel.indexes.cores import cores
 from neglabel.pipeline import store
 from neglabel.pipeline.candidates import TEXT_COLUMNS, Stores, text_groups, text_rows
@@ -133,7 +133,7 @@ def choose_for_each(
     return selections
 
 
-def read_words(path: Path) -> Words:
+def read_words(path: Location) -> Words:
     """The digests of a file's words and parts of speech."""
     texts, pos = [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint64)]
     for table in text_groups(path, ("text", "pos")):

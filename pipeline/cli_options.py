@@ -6,12 +6,13 @@ import inspect
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from neglabel.corpora.uri import Remote
 from neglabel.pipeline.completion import completion
 
 JSON_HELP = "Print the summary as JSON on stdout."
@@ -34,6 +35,7 @@ def parameters(kind: type[BaseModel]) -> list[inspect.Parameter]:
 
 def _parameter(name: str, field: FieldInfo, argument: bool) -> inspect.Parameter:
     kind, choices = _cli_type(field)
+    place = kind is str and _is_place(field.annotation)
     help_text = field.description or ""
     if field.is_required():
         help_text += " (required)"
@@ -46,10 +48,11 @@ def _parameter(name: str, field: FieldInfo, argument: bool) -> inspect.Parameter
         )
     flag = "--" + name.replace("_", "-")
     flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
-    metavar = None if kind is bool else "|".join(choices) or _METAVARS.get(kind, "TEXT")
+    metavar = None if kind is bool else "|".join(choices) or ("PATH|URI" if place else _METAVARS.get(kind, "TEXT"))
     option = typer.Option(
-        None, *flags, help=help_text, metavar=metavar, show_default=False, autocompletion=completion(name, choices)
-    )
+        None, *flags, help=help_text, metavar=metavar, show_default=False,
+        autocompletion=completion(name, choices, place),
+    )  # fmt: skip
     return _keyword(name, option, kind | None)
 
 
@@ -62,9 +65,16 @@ def _cli_type(field: FieldInfo) -> tuple[Any, list[str]]:
     kind: Any = field.annotation
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(a for a in get_args(kind) if a is not type(None))
+        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     origin = get_origin(kind)
     if origin is Literal:
         return str, [str(a) for a in get_args(kind)]
     if origin is tuple or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return list[str], []
-    return (kind, []) if kind in (int, bool, Path) else (str, [])
+    # As text where it may be a URI, whose two slashes a path would lose.
+    return (kind, []) if kind in (int, bool) or (kind is Path and not _is_place(field.annotation)) else (str, [])
+
+
+def _is_place(kind: Any) -> bool:
+    """Whether a value may be a path or a URI."""
+    return kind is Remote or any(_is_place(arm) for arm in get_args(kind))

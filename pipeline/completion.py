@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from glob import escape, glob
 from importlib.util import find_spec
 from pathlib import Path
 
 
-def completion(option: str, choices: Sequence[str]) -> Callable[[str], list[str]] | None:
-    """The completer of an option: its ``choices``, or what is known by its name; None: the shell's own."""
+def completion(option: str, choices: Sequence[str], place: bool = False) -> Callable[[str], list[str]] | None:
+    """The completer of an option: its ``choices``, files for a ``place``, or what is known by its name; None: the
+    shell's own."""
+    if place:
+        return lambda incomplete: sorted(glob(escape(incomplete) + "*"))
     source = _KNOWN.get(option) if not choices else lambda: choices
     return None if source is None else lambda incomplete: [c for c in source() if c.startswith(incomplete)]
 

@@ -16,6 +16,7 @@ from neglabel.pipeline.encode_manifest import FORMAT, finish, open_manifest, sav
 from neglabel.pipeline.encode_reader import Reading, Words
 from neglabel.pipeline.estimate import estimate
 from neglabel.pipeline.files import claim_folder
+from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.places import corpus_in
 from neglabel.pipeline.prefix_tree import PLANNER_VERSION
 from neglabel.pipeline.presets import PRESETS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from neglabel.pipeline.text_encoder import TextEncoder
 
 
+@one_writer(lambda settings, *_: [] if settings.dry_run else [("--out", settings.out)])
 def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     """Encode the candidates of ``settings.corpus`` into ``settings.out`` (see ``docs/formats.md``).
 

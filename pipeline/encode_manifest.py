@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from neglabel import UsageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import config
 from neglabel.pipeline.files import VERSION, read_json, versions, write_json, write_text
 from neglabel.pipeline.plan import merge_counts
@@ -60,12 +60,12 @@ def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return key not in ("model", "pretrained") and old.get(key) != new.get(key)
 
 
-def save(folder: Path, manifest: dict[str, Any]) -> None:
+def save(folder: Location, manifest: dict[str, Any]) -> None:
     manifest["counts"] = merge_counts([record["counts"] for record in manifest["shards"]])
     write_json(folder / "manifest.json", manifest)
 
 
-def finish(folder: Path, manifest: dict[str, Any], words: list[dict[str, Any]]) -> None:
+def finish(folder: Location, manifest: dict[str, Any], words: list[dict[str, Any]]) -> None:
     """The corpora are exhausted: their tallies, and that the store is complete."""
     if not manifest.get("complete") or manifest.get("words") != words:
         manifest.update(words=words, complete=True)

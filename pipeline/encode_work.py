@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from neglabel import UsageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.overlap import ahead, behind, short_turns
 from neglabel.pipeline.progress import Reporter
@@ -19,7 +19,7 @@ Record = Callable[[int, ShardRecord], None]
 
 
 def to_do(
-    words: Iterable[ShardWords], done: Sequence[ShardRecord], folder: Path, reporter: Reporter
+    words: Iterable[ShardWords], done: Sequence[ShardRecord], folder: Location, reporter: Reporter
 ) -> Iterator[tuple[int, ShardWords]]:
     """The shards that aren't finished, with their numbers: those of ``done`` that are whole are passed over.
 
@@ -44,7 +44,7 @@ def to_do(
 
 
 def encode_here(
-    shards: Iterable[tuple[int, ShardWords]], folder: Path, encoder: TextEncoder, storage: str, record: Record,
+    shards: Iterable[tuple[int, ShardWords]], folder: Location, encoder: TextEncoder, storage: str, record: Record,
     clock: Clock,
 ) -> Iterator[int]:
     """Reads and tokenises the next shard, computes this one, and writes the last, at once; yields rows as computed.

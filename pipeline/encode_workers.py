@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location
 from neglabel.indexes.cores import cores
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.models import load_model
@@ -39,7 +39,7 @@ class Recipe:
     precision: str
     batch_size: int
     storage: str
-    folder: Path
+    folder: Location
 
 
 def check_devices(device: str, devices: int) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -13,18 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError, UsageError, __version__
+from neglabel.corpora.storage import StorageError
+from neglabel.corpora.uri import Location, Remote
+from neglabel.pipeline import upload
+from neglabel.pipeline.leftovers import sweep, temporary_name
 
 #: Of the formats in docs/formats.md; a file of a higher one is refused.
 VERSION = 1
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Location) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place, synced, when the block ends well.
 
-    Raises NeglabelError where the disk refuses (full, read-only, no permission).
+    For a URI it is a local file as well, which is then uploaded and compared (:mod:`neglabel.pipeline.upload`).
+
+    Raises NeglabelError where the disk refuses (full, read-only, no permission), or the storage.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if isinstance(path, Remote):
+        with _uploading(path) as spare:
+            yield spare
+        return
+    temporary = path.with_name(temporary_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -33,11 +44,26 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        # pyarrow's own message names the temporary file, which is no concern of the user's.
-        reason = error.strerror if error.strerror and temporary.name not in error.strerror else type(error).__name__
+        reason = _reason(error, temporary)
         raise NeglabelError(f"can't write {path}: {reason}; check free space and permissions") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _uploading(to: Remote) -> Iterator[Path]:
+    try:
+        with upload.spare(to.name) as temporary:
+            yield temporary
+            upload.publish(temporary, to)
+    except OSError as error:
+        reason, folder = _reason(error, Path(to.name)), tempfile.gettempdir()
+        raise NeglabelError(f"can't write {to}: {reason} in {folder}; free space there, or set TMPDIR") from error
+
+
+def _reason(error: OSError, temporary: Path) -> str:
+    # pyarrow's own message names the temporary file, which is no concern of the user's.
+    return error.strerror if error.strerror and temporary.name not in error.strerror else type(error).__name__
 
 
 def _sync_folder(folder: Path) -> None:
@@ -50,16 +76,16 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Location, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Location, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, kind: str) -> dict[str, Any]:
+def read_json(path: Location, kind: str) -> dict[str, Any]:
     """A JSON file whose ``format`` is ``kind``.
 
     Raises:
@@ -70,7 +96,7 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; is {path.parent} the output of the stage before?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NeglabelError(f"{path} can't be read: {error}; run the stage that wrote it again") from None
     if not isinstance(value, dict) or value.get("format") != kind:
         raise UsageError(f"{path} is not a {kind} manifest; name the folder that the stage before wrote")
@@ -79,7 +105,9 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     return value
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Location) -> str:
+    if isinstance(path, Remote):
+        return upload.digest_of(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -87,25 +115,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Temporary files of :func:`replacing` whose process is gone (killed before it could tidy up)."""
-    for path in folder.glob(".*.part"):
-        process = path.name.split(".")[-2]
-        if process.isdigit() and not _is_alive(int(process)):
-            path.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True
-
-
-def claim_folder(folder: Path, kind: str, create: bool = True) -> None:
+def claim_folder(folder: Location, kind: str, create: bool = True) -> None:
     """Create ``folder`` for a stage (with ``create``), or refuse one that holds something else.
 
     A folder is ours if it is empty, or its ``manifest.json`` is of ``kind``.
@@ -115,12 +125,15 @@ def claim_folder(folder: Path, kind: str, create: bool = True) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; name a folder")
-    _remove_leftovers(folder)
-    if folder.is_dir() and (there := [p.name for p in folder.iterdir() if not p.name.endswith(".part")]):
+    if isinstance(folder, Path):
+        sweep(folder)
+    if folder.is_dir() and (there := [p.name for p in folder.iterdir() if not p.name.endswith((".part", ".lock"))]):
         if "manifest.json" not in there:
             raise UsageError(f"--out {folder} holds something else ({sorted(there)[0]}); name a new or empty folder")
         try:
             read_json(folder / "manifest.json", kind)
+        except StorageError:
+            raise
         except NeglabelError:
             raise UsageError(
                 f"--out {folder} holds another stage's output or a damaged manifest.json; name a new folder"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neglabel import NeglabelError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.image_shards import ImageShards
 from neglabel.pipeline.images import Source, fingerprint
@@ -41,7 +41,7 @@ class ImageCache:
     """
 
     def __init__(
-        self, folder: Path, encoder: ImageEncoder, identity: Mapping[str, Any], reporter: Reporter,
+        self, folder: Location, encoder: ImageEncoder, identity: Mapping[str, Any], reporter: Reporter,
         times: Clock | None = None,
     ) -> None:  # fmt: skip
         self.encoder, self.times = encoder, times or Clock(["read"])

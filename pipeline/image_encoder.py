@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neglabel import NeglabelError
+from neglabel.corpora.storage import StorageError
 from neglabel.indexes.cores import cores
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.image_tower import ImageTower
@@ -143,6 +144,8 @@ class ImageEncoder:
                 try:
                     pixels.append(future.result())
                     rows.append(row)
+                except StorageError:
+                    raise  # a connection that failed is no broken picture
                 except Exception as error:
                     # A broken file may make a decoder raise anything at all; it is that picture's failure, not ours.
                     failures.append((row, reason(error)))

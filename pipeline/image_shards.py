@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import VERSION, claim_folder, read_json, sha256, versions, write_json
+from neglabel.pipeline.lock import waiting
 from neglabel.pipeline.shard_check import flaw_of
 
 FORMAT = "neglabel-images"
@@ -48,7 +49,7 @@ class ImageShards:
         UsageError: ``cache`` can't be created.
     """
 
-    def __init__(self, cache: Path, made_by: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+    def __init__(self, cache: Location, made_by: Mapping[str, Any], warn: Callable[[str], None]) -> None:
         self.made_by, self.warn = made_by, warn
         weights = {k: v for k, v in made_by["model"].items() if k not in ("model", "pretrained")}
         key = json.dumps([FORMAT, VERSION, {**made_by, "model": weights}], sort_keys=True, default=str)
@@ -75,7 +76,8 @@ class ImageShards:
         if problem is not None:
             self.warn(f"cache {self.folder}: {problem}; its pictures are encoded again")
             return {}
-        table = pq.read_table(path)
+        with store.reading(path):
+            table = store.open_parquet(path).read()
         offsets = table["offset"].to_pylist()
         embedding = np.asarray(table["embedding"].combine_chunks().flatten(), np.float32).reshape(len(offsets), -1)
         return dict(zip(offsets, embedding, strict=True))
@@ -89,14 +91,14 @@ class ImageShards:
         record = ImageShard(
             file=file, rows=len(offsets), sha256=sha256(self.folder / file), pictures=pictures, pictures_sha256=digest
         )
-        # Another process may have kept shards meanwhile.
-        self.records = {**self._recorded(lambda _: None), digest: record}
-        shards = list(self.records.values())
-        manifest = {"format": FORMAT, "version": VERSION, **self.made_by, "shards": shards, "versions": versions()}
-        write_json(self.folder / "manifest.json", manifest)
-        for path in self.folder.glob(f"images-{digest[:24]}-*.parquet"):
-            if path.name != file:
-                path.unlink(missing_ok=True)
+        with waiting(self.folder):  # another process may keep shards meanwhile
+            self.records = {**self._recorded(lambda _: None), digest: record}
+            shards = list(self.records.values())
+            manifest = {"format": FORMAT, "version": VERSION, **self.made_by, "shards": shards, "versions": versions()}
+            write_json(self.folder / "manifest.json", manifest)
+            for path in self.folder.glob(f"images-{digest[:24]}-*.parquet"):
+                if path.name != file:
+                    path.unlink(missing_ok=True)
 
     def _recorded(self, warn: Callable[[str], None]) -> dict[str, ImageShard]:
         path = self.folder / "manifest.json"

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location, Remote, is_uri
 from neglabel.pipeline import store
-from neglabel.pipeline.images import Item, decode, known_label
+from neglabel.pipeline.image_remote import RemoteTable, remote_table
+from neglabel.pipeline.images import HF, Item, decode, known_label
 from neglabel.pipeline.item_columns import ItemColumns, columns_of
 
 
@@ -25,13 +27,13 @@ class EmbeddingSource:
 
     spec: str
     items: Sequence[Item]
-    embeddings: Path | None
+    embeddings: Location | None
 
     def places(self) -> Sequence[str]:
         """The pictures' files where the ``path`` column names them, else file and row."""
         here = str(self.embeddings.absolute()) if self.embeddings else self.spec
         paths = columns_of(self.items).path.to_pylist()
-        named = [path if os.path.isabs(path) else "" for path in paths]
+        named = [path if os.path.isabs(path) or is_uri(path) else "" for path in paths]
         return [path or f"{here}#{row}" for row, path in enumerate(named)]
 
     def open(self, row: int) -> Image.Image:
@@ -74,7 +76,7 @@ class TableSource:
         return f"{self.mark}#{row}"
 
 
-def parquet(path: Path) -> EmbeddingSource | TableSource:
+def parquet(path: Location) -> EmbeddingSource | TableSource | RemoteTable:
     """A Parquet file with ``embedding`` (and where known ``id``, ``path``, ``label``), or with pictures in ``image``.
 
     A relative ``path`` is looked for below the file's own folder, then below the working directory; one that is
@@ -92,6 +94,8 @@ def parquet(path: Path) -> EmbeddingSource | TableSource:
         return EmbeddingSource(str(path), _items_of(path, file), path)
     if "image" not in names:
         raise UsageError(f"{path} has neither an `embedding` nor an `image` column (it has {', '.join(names)})")
+    if isinstance(path, Remote):
+        return remote_table(path)
     from datasets import load_dataset
 
     from neglabel.pipeline.image_hub import loaded
@@ -101,13 +105,26 @@ def parquet(path: Path) -> EmbeddingSource | TableSource:
     return table(str(path), rows, str(path.absolute()), f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}")
 
 
-def _items_of(path: Path, file: pq.ParquetFile) -> ItemColumns:
+def _items_of(path: Location, file: pq.ParquetFile) -> ItemColumns:
     there = [name for name in ("id", "path", "label") if name in file.schema_arrow.names]
     with store.reading(path):
         table = file.read(columns=there)
     if "label" in there and not _is_label(table.schema.field("label").type):
         raise UsageError(f"{path}: `label` is {table.schema.field('label').type}; it holds class names or indices")
-    return ItemColumns(table, file.metadata.num_rows, path.absolute().parent)
+    folder = path.absolute().parent
+    if isinstance(folder, Remote):
+        if "path" in there:
+            named = _listed_below(folder, [str(value or "") for value in table["path"].to_pylist()])
+            table = table.set_column(table.column_names.index("path"), "path", pa.array(named, pa.string()))
+        folder = Path.cwd()
+    return ItemColumns(table, file.metadata.num_rows, folder)
+
+
+def _listed_below(folder: Remote, paths: Sequence[str]) -> list[str]:
+    """As :func:`_opens`, below a folder by URI: by one listing, where any is relative."""
+    relative = {path for path in paths if path and not (path.startswith(HF) or is_uri(path) or os.path.isabs(path))}
+    there = relative & folder.tree().keys() if relative else set()
+    return [str(folder / path) if path in there else path for path in paths]
 
 
 def _is_label(kind: pa.DataType) -> bool:

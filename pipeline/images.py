@@ -13,6 +13,8 @@ spec                        pictures
 ``FILE.parquet``            with ``embedding``: nothing to decode; else with ``image``, as the Hugging Face hub has them
 ==========================  ==========================================================================================
 
+A file, folder, list, root or Parquet file may be a URI (``s3://…``).
+
 Pixels reach the model's own preprocessing as the file has them: EXIF orientation is not applied, since neither
 open_clip nor torchvision applies it, and modes (palette, RGBA, grey) are converted there by ``convert("RGB")``.
 Only 16-bit grey is scaled to 8 bits before, as ``convert`` would clip it to white.
@@ -30,6 +32,7 @@ from typing import Any, NamedTuple, Protocol
 from PIL import Image, UnidentifiedImageError
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location, Remote, is_uri, location
 
 #: Extensions that a folder is searched for, in lower case.
 EXTENSIONS = frozenset(
@@ -63,7 +66,7 @@ class Source(Protocol):
         ...
 
     @property
-    def embeddings(self) -> Path | None:
+    def embeddings(self) -> Location | None:
         """The Parquet file that holds vectors instead of pictures; None where there is something to decode."""
         ...
 
@@ -91,10 +94,10 @@ def open_images(spec: str) -> Source:
 
     if spec.startswith(HF):
         return image_datasets.hugging_face(spec)
-    path = Path(spec)
-    name, at, root = spec.rpartition("@")
-    if at and not path.exists() and name.lower().endswith(".txt"):
-        return image_sources.image_list(spec, Path(name), Path(root))
+    listed, root = list_and_root(spec)
+    if root and (is_uri(listed) or not Path(spec).exists()):
+        return image_sources.image_list(spec, location(listed), location(root))
+    path = location(spec)
     if path.is_dir():
         return image_sources.folder(path)
     if not path.exists():
@@ -107,11 +110,23 @@ def open_images(spec: str) -> Source:
     return image_sources.single(path)
 
 
+def list_and_root(spec: str) -> tuple[str, str]:
+    """``LIST.txt@ROOT`` → its two parts; the root is empty where the spec is of another form."""
+    name, at, root = spec.rpartition("@")
+    return (name, root) if at and location(name).suffix.lower() == ".txt" else (spec, "")
+
+
 def known_label(label: Any) -> str | int | None:
     """A table's label; a negative index or an empty name means unknown."""
     if isinstance(label, int):
         return label if label >= 0 else None
     return label or None
+
+
+def contents(path: str) -> Path | bytes:
+    """What :func:`decode` takes for a picture's ``path``: of a URI, its bytes."""
+    place = location(path)
+    return place.read_bytes() if isinstance(place, Remote) else place
 
 
 def decode(file: Path | bytes) -> Image.Image:
@@ -156,12 +171,12 @@ def open_path(path: str) -> Image.Image:
         raise NeglabelError("this picture has no path (it was scored from an embedding), so it can't be shown")
     try:
         spec, hash_sign, row = path.rpartition("#")
-        if hash_sign and row.isdecimal() and (spec.startswith(HF) or spec.lower().endswith(".parquet")):
+        if hash_sign and row.isdecimal() and (spec.startswith(HF) or location(spec).suffix.lower() == ".parquet"):
             source = _reopened(spec)
             if int(row) >= len(source.items):
                 raise NeglabelError(f"{spec} has no row {row} any more; score it again")
             return source.open(int(row)).convert("RGB")
-        return decode(Path(path)).convert("RGB")
+        return decode(contents(path)).convert("RGB")
     except NeglabelError:
         raise
     except Exception as error:

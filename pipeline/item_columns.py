@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from neglabel.corpora.uri import is_uri
 from neglabel.pipeline.images import HF, Item, known_label
 
 
@@ -89,6 +90,7 @@ class ItemColumns(Sequence[Item]):
     def _open(self, paths: pa.Array) -> pa.Array:
         """A relative path made absolute where a file is there: below the folder, then below the working directory."""
         settled = pc.or_(pc.equal(paths, ""), pc.or_(pc.starts_with(paths, HF), pc.starts_with(paths, os.sep)))
+        settled = pc.or_(settled, pc.match_substring_regex(paths, r"^[A-Za-z][A-Za-z0-9+.-]+://"))
         if pc.all(settled).as_py() in (True, None):
             return paths
         return pa.array([opens(path, self._folder) for path in paths.to_pylist()], pa.string())
@@ -96,7 +98,7 @@ class ItemColumns(Sequence[Item]):
 
 def opens(path: str, folder: Path) -> str:
     """``path`` made absolute where a file is there."""
-    if not path or path.startswith(HF) or os.path.isabs(path):
+    if not path or path.startswith(HF) or is_uri(path) or os.path.isabs(path):
         return path
     places = (folder / path, Path(path).absolute())
     return next((str(place) for place in places if os.path.exists(place)), path)

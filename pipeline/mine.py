@@ -11,6 +11,7 @@ from neglabel.indexes.cores import cores
 from neglabel.pipeline.candidates import Stores, open_stores
 from neglabel.pipeline.choose_rows import choose_for_each
 from neglabel.pipeline.labels import is_parquet, load_labels, read_lines
+from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.mine_arrays import select
 from neglabel.pipeline.mine_rows import LabelSet, best_rows
 from neglabel.pipeline.mine_settings import MineSettings
@@ -27,6 +28,9 @@ from neglabel.pipeline.text_encoder import TextEncoder
 __all__ = ["check", "mine", "select"]
 
 
+@one_writer(
+    lambda settings, *_: [*(("--out", one.out) for one in settings.each()), ("--text-out", settings.text_out)]
+)
 def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     """Mine negative labels from stores into ``settings.out`` (see ``docs/formats.md``).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
+from neglabel.corpora.uri import Location
 from neglabel.indexes.cores import cores
 from neglabel.indexes.cosines import as_float32, one_blas_thread
 from neglabel.pipeline import store
@@ -71,7 +71,7 @@ class ZeroLength(Exception):
 
 
 def read_rows(
-    paths: Sequence[Path], selections: Sequence[Selection], missing: Sequence[Set[int]]
+    paths: Sequence[Location], selections: Sequence[Selection], missing: Sequence[Set[int]]
 ) -> Iterator[Rows]:
     """Rows that are a candidate of any selection, of the files (numbers in ``paths``) that it is missing.
 
@@ -101,7 +101,7 @@ def read_rows(
         offset += len(none)
 
 
-def _embeddings(path: Path, keep: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.floating[Any]]]]:
+def _embeddings(path: Location, keep: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.floating[Any]]]]:
     """Blocks of ``path`` as (first row, (n, D) as stored); lengths are checked later, when they are known anyway."""
     store.require_columns(path, ["embedding"])
     file = store.open_parquet(path)
@@ -123,7 +123,7 @@ def _whole(rows: NDArray[np.floating[Any]]) -> bool:
     return bool((as_float32(rows)[1] > 0).all())
 
 
-def _row_group(path: Path, number: int) -> NDArray[np.floating[Any]]:
+def _row_group(path: Location, number: int) -> NDArray[np.floating[Any]]:
     with store.reading(path):
         column = store.open_parquet(path).read_row_group(number, ["embedding"], use_threads=False).column(0)
         if column.null_count:
@@ -132,7 +132,7 @@ def _row_group(path: Path, number: int) -> NDArray[np.floating[Any]]:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
-def refuse(path: Path) -> NoReturn:
+def refuse(path: Location) -> NoReturn:
     """Read ``path`` as slowly as is needed to say which row is wrong. Raises NeglabelError."""
     for _ in store.stream(path):
         pass

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from neglabel.pipeline.option_types import Device, Many, Share, StageSettings
+from neglabel.pipeline.option_types import Device, Location, Many, Share, StageSettings
 from neglabel.pipeline.presets import PresetName
 
 
@@ -15,24 +14,26 @@ class MineSettings(StageSettings):
     """Candidates and ID labels → the farthest as negative labels."""
 
     argument = "candidates"
-    candidates: Annotated[tuple[Path, ...], Many] = Field(
+    candidates: Annotated[tuple[Location, ...], Many] = Field(
         description="stores of `encode`, or Parquet files with text, embedding"
     )
-    labels: Annotated[tuple[Path, ...] | Path, Many, AfterValidator(lambda v: v[0] if len(v) == 1 else v)] = Field(
+    labels: Annotated[
+        tuple[Location, ...] | Location, Many, AfterValidator(lambda v: v[0] if len(v) == 1 else v)
+    ] = Field(
         description="ID labels: a text file, one a line, or Parquet with text, embedding; several are mined in one pass"
     )
-    out: Path = Field(description="FILE.parquet for the negative labels; with several --labels a folder of such")
-    work: Path | None = Field(
+    out: Location = Field(description="FILE.parquet for the negative labels; with several --labels a folder of such")
+    work: Location | None = Field(
         None, description="folder to keep what the next run needs of these candidates, so that it reads only new ones"
     )
-    text_out: Path | None = Field(None, description="the words as text, one a line")
+    text_out: Location | None = Field(None, description="the words as text, one a line")
     preset: PresetName | None = Field(None, description="paper or official; default: the candidates' own, else paper")
     percentile: Share | None = Field(None, description="η, as a share: 0.05")
     top: int | None = Field(None, ge=1, description="M, how many to keep (with --per-pos: of each): 10000")
     top_share: Share | None = Field(None, description="keep this share of the candidates instead of a number")
     per_pos: bool | None = Field(None, description="rank parts of speech apart, nouns first")
     keep_id_names: bool | None = Field(None, description="keep candidates that are ID labels themselves")
-    exclude: Annotated[tuple[Path, ...], Many] = Field((), description="text file of words never to keep")
+    exclude: Annotated[tuple[Location, ...], Many] = Field((), description="text file of words never to keep")
     dedupe: Literal["text", "text+pos", "none"] | None = Field(
         None, description="across the stores: text, text+pos or none; default: as the stores were encoded"
     )
@@ -60,7 +61,7 @@ class MineSettings(StageSettings):
         return self
 
     @property
-    def label_sets(self) -> tuple[Path, ...]:
+    def label_sets(self) -> tuple[Location, ...]:
         """The files of ``labels``, however many."""
         return self.labels if isinstance(self.labels, tuple) else (self.labels,)
 

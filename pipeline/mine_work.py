@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location, Remote
 from neglabel.pipeline import store
 from neglabel.pipeline.candidates import TEXT_COLUMNS, Stores
 from neglabel.pipeline.choose_rows import Selection, read_words
 from neglabel.pipeline.files import replacing
+from neglabel.pipeline.leftovers import sweep
 from neglabel.pipeline.search import Search
 from neglabel.pipeline.word_digests import Words
 
@@ -50,9 +53,11 @@ class Record(NamedTuple):
 class Work:
     """The folder of ``--work``; None keeps nothing. Raises UsageError where it is no folder."""
 
-    def __init__(self, folder: Path | None, stores: Stores) -> None:
+    def __init__(self, folder: Location | None, stores: Stores) -> None:
         if folder is not None and folder.exists() and not folder.is_dir():
             raise UsageError(f"--work {folder} is a file; name a folder")
+        if isinstance(folder, Path):
+            sweep(folder)
         self.folder, self.stores = folder, stores
 
     def words(self, number: int) -> Words:
@@ -60,7 +65,7 @@ class Work:
         path = self._path("words", number, "npy")
         if path is not None and path.is_file():
             try:
-                kept = np.load(path, allow_pickle=False)
+                kept = np.load(BytesIO(path.read_bytes()) if isinstance(path, Remote) else path, allow_pickle=False)
                 if kept.shape == (store.open_parquet(self.stores.files[number]).metadata.num_rows, 3):
                     return Words(np.ascontiguousarray(kept[:, :2]), np.ascontiguousarray(kept[:, 2]))
             except (OSError, ValueError):
@@ -129,7 +134,7 @@ class Work:
         about = {"format": FORMAT, "version": VERSION, "bounds": record.bounds, "histogram": record.histogram.tolist()}
         store.write_table(path, table, about)
 
-    def _path(self, kind: str, number: int, suffix: str, key: str = "") -> Path | None:
+    def _path(self, kind: str, number: int, suffix: str, key: str = "") -> Location | None:
         if self.folder is None:
             return None
         digest = sha256(f"{VERSION} {self.stores.keys[number]} {key}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,11 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.storage import StorageError
+from neglabel.corpora.uri import Location, Remote
 from neglabel.pipeline import config, store
 from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import Selection
 from neglabel.pipeline.files import VERSION, versions, write_text
 from neglabel.pipeline.labels import Labels
+from neglabel.pipeline.leftovers import sweep
 from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.search import EDGES
 
@@ -42,7 +45,7 @@ class Mined(NamedTuple):
 
 def check_out(settings: MineSettings) -> None:
     """Refuse an output that would overwrite something else. Raises UsageError."""
-    out: Path = settings.out
+    out = settings.out
     if out.suffix.lower() != ".parquet":
         raise UsageError(f"--out {out}: name a FILE.parquet")
     inputs = [path.resolve() for path in (*settings.label_sets, *settings.candidates, *settings.exclude)]
@@ -54,6 +57,9 @@ def check_out(settings: MineSettings) -> None:
             raise UsageError(f"{option} {path} is a folder; name a file")
         if path.resolve() in inputs or any(parent in inputs for parent in path.resolve().parents):
             raise UsageError(f"{option} {path} is an input, or lies in one; name another file")
+        if isinstance(path, Remote):
+            path.mkdir()  # its bucket must be there
+            continue
         folder = next(parent for parent in path.resolve().parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise UsageError(f"{option} {path}: {folder} can't be written to; name another folder")
@@ -62,13 +68,15 @@ def check_out(settings: MineSettings) -> None:
     if out.exists():
         try:
             ours = store.read_metadata(out).get("format") == FORMAT
+        except StorageError:
+            raise
         except NeglabelError:
             ours = False
         if not ours:
             raise UsageError(f"--out {out} exists and holds no negative labels; name another file")
 
 
-def settings_file(out: Path) -> Path:
+def settings_file(out: Location) -> Location:
     """Where the effective settings of ``out`` are written."""
     return out.with_name(out.name + ".settings.toml")
 
@@ -125,6 +133,9 @@ def write_negatives(
         ],
         "versions": versions(),
     }  # fmt: skip
+    for path in (settings.out, settings_file(settings.out), settings.text_out):
+        if isinstance(path, Path):
+            sweep(path.parent, path.name)
     store.write_table(settings.out, table, metadata)
     write_text(settings_file(settings.out), config.dump(settings))
     words = text["text"].to_pylist()

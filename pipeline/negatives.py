@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import VERSION
 from neglabel.pipeline.labels import is_parquet, read_lines
@@ -32,7 +31,7 @@ class Negatives:
     with ``rank`` and ``text``; ``metadata``: what ``mine`` wrote, empty for files from elsewhere.
     """
 
-    path: Path
+    path: Location
     texts: tuple[str, ...]
     embedding: NDArray[np.float32]
     table: pa.Table
@@ -57,7 +56,7 @@ class Negatives:
         return tuple((self.metadata.get("labels") or {}).get("prompts") or ())
 
 
-def negatives_metadata(path: Path) -> dict[str, Any]:
+def negatives_metadata(path: Location) -> dict[str, Any]:
     """What ``mine`` wrote into ``path``; empty for a plain list or Parquet from elsewhere. Cheap.
 
     Raises:
@@ -78,7 +77,7 @@ def negatives_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def load_negatives(path: Path, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
+def load_negatives(path: Location, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
     """Read negative labels, or encode a text file of them (one a line, empty lines skipped).
 
     Args:
@@ -93,12 +92,14 @@ def load_negatives(path: Path, prompt: str, encoder: Callable[[], TextEncoder] |
     return _mined(path, metadata) if is_parquet(path) else _listed(path, prompt, encoder)
 
 
-def _mined(path: Path, metadata: Mapping[str, Any]) -> Negatives:
+def _mined(path: Location, metadata: Mapping[str, Any]) -> Negatives:
     blocks = [store.unit(block.embedding) for block in store.stream(path)]
     if len(found := {block.shape[1] for block in blocks}) > 1:
         raise NeglabelError(f"{path}: embeddings of differing length {sorted(found)[:3]}; use one model for all")
-    rest = [name for name in store.open_parquet(path).schema_arrow.names if name != "embedding"]
-    table = pq.read_table(path, columns=rest)
+    file = store.open_parquet(path)
+    rest = [name for name in file.schema_arrow.names if name != "embedding"]
+    with store.reading(path):
+        table = file.read(columns=rest)
     texts = tuple(text or "" for text in table["text"].to_pylist())
     if "rank" not in rest:
         table = table.add_column(0, "rank", pa.array(range(len(texts)), pa.int32()))
@@ -106,7 +107,7 @@ def _mined(path: Path, metadata: Mapping[str, Any]) -> Negatives:
     return Negatives(path, texts, embedding, table, metadata)
 
 
-def _listed(path: Path, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
+def _listed(path: Location, prompt: str, encoder: Callable[[], TextEncoder] | None) -> Negatives:
     check_template(prompt, f"--negatives-prompt {prompt}")
     # No words at all is a choice (scores without evidence), while anything that isn't words is refused by read_lines.
     empty = not path.read_bytes().decode("utf-8-sig", errors="replace").strip()

@@ -9,6 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from neglabel.corpora.uri import Location, Remote
+
+__all__ = ["Device", "Location", "Many", "NumberPairs", "Pairs", "Share", "StageSettings", "Templates", "Weights"]
+
 Device = Literal["auto", "cpu", "cuda"]
 #: What no file system of the common three has in a name; a leading dot would hide the file.
 UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.|[. ]$')
@@ -78,7 +82,7 @@ NumberPairs = Annotated[Mapping[str, float], BeforeValidator(_pairs)]
 Templates = Annotated[Mapping[str, str], BeforeValidator(_templates)]
 Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
 #: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
-Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, dict)) else v)
+Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, Remote, dict)) else v)
 
 
 class StageSettings(BaseModel):

@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from neglabel.corpora import ADAPTERS
+from neglabel.corpora.uri import is_uri, join
+from neglabel.pipeline.images import list_and_root
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
 
 
 def corpus_in(folder: Path, spec: str | Mapping[str, Any]) -> Any:
     """A corpus spec with its path, if it has one, taken from ``folder``."""
     if not isinstance(spec, str):
-        return {**spec, "path": str(folder / str(spec["path"]))} if "path" in spec else dict(spec)
+        return {**spec, "path": str(join(folder, str(spec["path"])))} if "path" in spec else dict(spec)
     head, _, tail = spec.partition(":")
     if head in ADAPTERS:
         parts = [part.partition("=") for part in tail.split(",")] if tail else []
-        placed = [f"{k}={folder / v}" if k == "path" else f"{k}{equals}{v}" for k, equals, v in parts]
+        placed = [f"{k}={join(folder, v)}" if k == "path" else f"{k}{equals}{v}" for k, equals, v in parts]
         return f"{head}:{','.join(placed)}" if placed else head
+    if is_uri(spec):
+        return spec
     if (folder / spec).exists():
         return str(folder / spec)
     path, colon, options = spec.rpartition(":")
@@ -33,10 +37,10 @@ def images_in(folder: Path, spec: str) -> str:
         # A data set saved to disk is a folder; anything else is a name on the hub.
         place, at, split = spec.removeprefix("hf:").rpartition("@") if "@" in spec else (spec[3:], "", "")
         return f"hf:{folder / place}{at}{split}" if (folder / place).is_dir() else spec
-    path, at, root = spec.rpartition("@")
-    if at and not (folder / spec).exists():
-        return f"{folder / path}@{folder / root}"
-    return str(folder / spec)
+    path, root = list_and_root(spec)
+    if root and (is_uri(path) or not (folder / spec).exists()):
+        return f"{join(folder, path)}@{join(folder, root)}"
+    return str(join(folder, spec))
 
 
 def model_in(folder: Path, name: str) -> str:

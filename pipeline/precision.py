@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.encode_manifest import FORMAT
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import PRECISIONS, LoadedModel, load_model
@@ -78,10 +78,10 @@ def load_settled(settings: EncodeSettings, say: Callable[[str], None]) -> tuple[
     return exact if picked == "fp32" else load(picked), {"precision_auto": choice}
 
 
-def _precision_of(out: Path | None) -> str | None:
+def _precision_of(out: Location | None) -> str | None:
     """The precision that a store was begun in; None where there is none yet."""
-    path = (out or Path()) / "manifest.json"
-    if out is None or not path.exists():
+    path = None if out is None else out / "manifest.json"
+    if path is None or not path.exists():
         return None
     found = read_json(path, FORMAT).get("precision")
     if found not in PRECISIONS:

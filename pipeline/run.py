@@ -11,8 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import config
 from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json
+from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.run_settings import RunSettings
 from neglabel.pipeline.run_stages import Stages
@@ -20,6 +22,7 @@ from neglabel.pipeline.run_stages import Stages
 FORMAT = "neglabel-run"
 
 
+@one_writer(lambda settings, reporter, folder=Path(): [("out", folder / settings.out)])
 def run(settings: RunSettings, reporter: Reporter, folder: Path = Path()) -> dict[str, Any]:
     """Run the stages one after the other; each resumes or repeats what is there.
 
@@ -63,7 +66,7 @@ def run_file(path: Path, reporter: Reporter) -> dict[str, Any]:
     return run(config.make(RunSettings, {}, path), reporter, path.parent)
 
 
-def claim(out: Path) -> None:
+def claim(out: Location) -> None:
     """Make ``out`` a run's folder. Raises UsageError where it holds something else."""
     claim_folder(out, FORMAT)
     if not (out / "manifest.json").exists():

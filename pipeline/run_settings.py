@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from neglabel.pipeline.option_types import UNSAFE, Device, Many, StageSettings
+from neglabel.pipeline.option_types import UNSAFE, Device, Location, Many, StageSettings
 from neglabel.pipeline.presets import PresetName
 
 #: The row of all sources together.
@@ -19,8 +20,8 @@ Source = Annotated[tuple[str | dict[str, Any], ...], Many]
 class RunSettings(StageSettings):
     """All four stages in one file; the tables hold the stages' own options."""
 
-    out: Path = Field(description="folder of everything the run writes")
-    labels: Path = Field(description="ID labels: a text file, one a line")
+    out: Location = Field(description="folder of everything the run writes")
+    labels: Location = Field(description="ID labels: a text file, one a line")
     corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field((), description="as in `encode`")
     sources: dict[str, Source] | None = Field(None, description="NAME = corpus or corpora: sources to compare")
     source_candidates: int | None = Field(
@@ -64,8 +65,17 @@ class RunSettings(StageSettings):
         return self
 
 
+def _local(value: Any) -> Any:
+    # A shell's `s3://x` is `s3:/x` by the time that it is a path.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+        raise ValueError(f"is a folder of this machine, got {value}")
+    return value
+
+
 class QuickstartSettings(StageSettings):
     """The four stages on the embedded world: a small CLIP of our own, WordNet, pictures of emoji."""
 
-    out: Path = Field(Path("neglabel-quickstart"), description="folder of everything it writes")
+    out: Annotated[Path, BeforeValidator(lambda v: _local(v))] = Field(
+        Path("neglabel-quickstart"), description="folder of everything it writes"
+    )
     seeds: int = Field(5, ge=0, le=100, description="sets of random negatives to compare with")

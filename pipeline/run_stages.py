@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import UsageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import config
 from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.places import corpus_in, images_in, model_in
@@ -43,19 +44,19 @@ class Stages:
             "device": settings.device,
         }  # fmt: skip
 
-    def encode(self, corpus: Any, out: Path, **decided: Any) -> EncodeSettings:
+    def encode(self, corpus: Any, out: Location, **decided: Any) -> EncodeSettings:
         """``corpus`` as written in the run's file."""
         specs = [corpus_in(self.folder, spec) for spec in corpus]
         given = {"corpus": specs, "out": out, "preset": self.settings.preset, **self._model, **decided}
         made: EncodeSettings = self._make(EncodeSettings, "encode", given)
         return made
 
-    def mine(self, candidates: list[Path], out: Path, **decided: Any) -> MineSettings:
+    def mine(self, candidates: list[Location], out: Location, **decided: Any) -> MineSettings:
         given = {"candidates": candidates, "labels": self.labels, "out": out, "device": self.settings.device, **decided}
         made: MineSettings = self._make(MineSettings, "mine", given)
         return made.model_copy(update={"exclude": tuple(self.folder / path for path in made.exclude)})
 
-    def score(self, negatives: Path, out: Path, **decided: Any) -> ScoreSettings:
+    def score(self, negatives: Location, out: Location, **decided: Any) -> ScoreSettings:
         given = {"negatives": negatives, "labels": self.labels, "out": out, "cache": self.out / "cache", **self._model}
         made: ScoreSettings = self._make(ScoreSettings, "score", {**given, **decided})
         pictures = {
@@ -64,7 +65,7 @@ class Stages:
         }
         return made.model_copy(update=pictures)
 
-    def report(self, scores: list[Path], **decided: Any) -> ReportSettings:
+    def report(self, scores: list[Location], **decided: Any) -> ReportSettings:
         made: ReportSettings = self._make(
             ReportSettings, "report", {"scores": scores, "out": self.out / "report", **decided}
         )

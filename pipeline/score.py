@@ -12,6 +12,7 @@ from neglabel import UsageError
 from neglabel.indexes.flat import index_on
 from neglabel.pipeline import config, store
 from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json, write_text
+from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
 from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
@@ -27,6 +28,7 @@ from neglabel.pipeline.scores import SCORES
 FORMAT = "neglabel-scores"
 
 
+@one_writer(lambda settings, *_: [("--out", settings.out)])
 def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     """Score every data set of ``settings`` and write the folder ``settings.out``.
 

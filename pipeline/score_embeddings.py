@@ -5,26 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import replacing
 
 LABELS = "labels.parquet"
 
 
-def embeddings_file(folder: Path, name: str) -> Path:
+def embeddings_file(folder: Location, name: str) -> Location:
     """Where the pictures of data set ``name`` are kept."""
     return folder / f"embeddings-{name}.parquet"
 
 
 @contextmanager
-def keeping(path: Path, dimension: int) -> Iterator[Kept]:
+def keeping(path: Location, dimension: int) -> Iterator[Kept]:
     """Collect a data set's picture embeddings, of D = ``dimension``, in ``path``: whole or not at all."""
     schema = pa.schema([pa.field("embedding", pa.list_(pa.float32(), dimension))])
     # Embeddings are noise to a dictionary or a compressor.

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from neglabel import UsageError
-from neglabel.pipeline.images import HF, Source, open_images
+from neglabel.corpora.uri import Location, is_uri, location
+from neglabel.pipeline.images import HF, Source, list_and_root, open_images
 from neglabel.pipeline.option_types import UNSAFE
 from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.score_settings import ScoreSettings
@@ -100,19 +101,18 @@ def _apart(asked: list[tuple[str, Role, str]]) -> None:
                 raise UsageError(f"{what} are the same pictures; name different ones")
             if id_spec.startswith(HF) or ood_spec.startswith(HF):
                 continue
-            if Path(inside) in Path(outside).parents and Path(inside).is_dir() and Path(outside).is_dir():
+            if inside in outside.parents and inside.is_dir() and outside.is_dir():
                 raise UsageError(f"{what}: the second lies inside the first; keep them in separate folders")
-            if Path(outside) in Path(inside).parents and Path(inside).is_dir() and Path(outside).is_dir():
+            if outside in inside.parents and inside.is_dir() and outside.is_dir():
                 raise UsageError(f"{what}: the first lies inside the second; keep them in separate folders")
 
 
-def _place(spec: str) -> str:
-    """The same string for the same file or folder, however the spec is written."""
+def _place(spec: str) -> Location:
+    """Equal for the same file or folder, however the spec is written."""
     if spec.startswith(HF):
-        return spec
-    path = Path(spec)
-    name, at, _ = spec.rpartition("@")
-    return str(Path(name).resolve() if at and not path.exists() and name.lower().endswith(".txt") else path.resolve())
+        return Path(spec)
+    name, root = list_and_root(spec)
+    return location(name if root and (is_uri(name) or not Path(spec).exists()) else spec).resolve()
 
 
 def _share_nothing(sets: Sequence[DataSet]) -> None:
@@ -120,6 +120,8 @@ def _share_nothing(sets: Sequence[DataSet]) -> None:
     folders: dict[str, str] = {}
 
     def real(place: str) -> str:
+        if is_uri(place):
+            return place
         # A folder of pictures is resolved once, not once a picture.
         folder, name = os.path.split(place)
         if folder not in folders:

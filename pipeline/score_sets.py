@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
+from neglabel.corpora.storage import StorageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import claim_folder, replacing
 from neglabel.pipeline.images import Item, Source
@@ -44,7 +45,7 @@ class _Tally:
 
 
 @contextmanager
-def claimed(folder: Path, kind: str) -> Iterator[None]:
+def claimed(folder: Location, kind: str) -> Iterator[None]:
     """Make ``folder`` ours; where the block fails with no data set finished, a folder that was not ours is as before.
 
     Raises UsageError where it holds something else.
@@ -55,7 +56,7 @@ def claimed(folder: Path, kind: str) -> Iterator[None]:
         claim_folder(folder, kind)
         yield
     except BaseException:  # Ctrl-C as well
-        with suppress(OSError):
+        with suppress(OSError, StorageError):
             if new and not any(folder.glob("scores-*.parquet")):
                 (folder / "manifest.json").unlink(missing_ok=True)
                 for place in made:
@@ -183,7 +184,7 @@ def unreadable_table(failures: Sequence[Unreadable]) -> pa.Table:
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def remove_stale(folder: Path, sets: Sequence[DataSet], embeddings: bool) -> None:
+def remove_stale(folder: Location, sets: Sequence[DataSet], embeddings: bool) -> None:
     """Remove what an earlier run into this folder wrote and is not asked for now: data sets, their embeddings."""
     wanted = {f"scores-{data.name}.parquet" for data in sets}
     if embeddings:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neglabel.pipeline.option_types import Device, Many, NumberPairs, Pairs, StageSettings
+from neglabel.pipeline.option_types import Device, Location, Many, NumberPairs, Pairs, StageSettings
 
 
 class ScoreSettings(StageSettings):
     """Pictures against ID labels and negative labels → scores."""
 
-    negatives: Path = Field(description="file of `mine`, or a text file of words, one a line")
-    labels: Path = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
-    out: Path = Field(description="folder of the scores")
+    negatives: Location = Field(description="file of `mine`, or a text file of words, one a line")
+    labels: Location = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
+    out: Location = Field(description="folder of the scores")
     id: Pairs = Field({}, description="NAME=IMAGES: pictures of the ID classes")
     ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
     images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
@@ -32,7 +31,7 @@ class ScoreSettings(StageSettings):
         "last", description="which M mod n_g negatives are left out: the last (nearest) or random ones"
     )
     seed: int = Field(0, ge=0, description="of the groups' permutation")
-    cache: Path | None = Field(None, description="folder that keeps image embeddings")
+    cache: Location | None = Field(None, description="folder that keeps image embeddings")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(
         (), description="prompt template for labels; several are averaged; default: as mined"
     )

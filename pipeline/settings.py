@@ -7,13 +7,12 @@ them, and each stage writes its effective settings beside its output as a file t
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from neglabel.pipeline.option_types import Device, Many, StageSettings, Templates, Weights
+from neglabel.pipeline.option_types import Device, Location, Many, StageSettings, Templates, Weights
 from neglabel.pipeline.presets import PresetName
 
 
@@ -41,7 +40,9 @@ class EncodeSettings(_Model):
         "several: first seen wins"
     )
     dry_run: bool = Field(False, description="write nothing: count words, rejections, tokens, disk, time; no weights")
-    out: Path | None = Field(None, validate_default=True, description="folder of the store; needed unless --dry-run")
+    out: Location | None = Field(
+        None, validate_default=True, description="folder of the store; needed unless --dry-run"
+    )
     preset: PresetName = Field("paper", description="paper or official: prompts and corpus as published")
     prompt: Templates = Field(
         {}, description='prompt template, for all words or for some: "a {}", noun="the nice {}", fr:noun="le {}"'
@@ -68,7 +69,7 @@ class EncodeSettings(_Model):
 
     @field_validator("out")
     @classmethod
-    def _somewhere(cls, out: Path | None, info: ValidationInfo) -> Path | None:
+    def _somewhere(cls, out: Location | None, info: ValidationInfo) -> Location | None:
         if out is None and not info.data.get("dry_run"):
             raise PydanticCustomError("missing", "Field required")
         return out
@@ -90,8 +91,8 @@ class ReportSettings(StageSettings):
     """Scores → tables, figures and a page."""
 
     argument = "scores"
-    scores: Annotated[tuple[Path, ...], Many] = Field(description="folders of `score`")
-    out: Path = Field(description="folder of the report")
+    scores: Annotated[tuple[Location, ...], Many] = Field(description="folders of `score`")
+    out: Location = Field(description="folder of the report")
     fpr: Literal["id-positive", "ood-positive"] = Field(
         "id-positive",
         description="FPR95: share of OOD accepted where 95 % of ID is (id-positive, the paper's), "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from neglabel import NeglabelError
+from neglabel.corpora.storage import StorageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.files import sha256
 from neglabel.pipeline.store import open_parquet
 
 
-def flaw_of(path: Path, rows: int, digest: str) -> str | None:
+def flaw_of(path: Location, rows: int, digest: str) -> str | None:
     """Why a recorded Parquet file can't be kept: missing, truncated, altered; None where it is whole.
 
     Args:
@@ -19,6 +19,8 @@ def flaw_of(path: Path, rows: int, digest: str) -> str | None:
         return f"{path.name} is missing"
     try:
         found = open_parquet(path).metadata.num_rows
+    except StorageError:
+        raise  # that it can't be reached says nothing of it
     except NeglabelError:
         return f"{path.name} is truncated or no Parquet"
     if found != rows:

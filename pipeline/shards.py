@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from neglabel import NeglabelError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.files import sha256
 from neglabel.pipeline.shard_check import flaw_of
@@ -39,7 +40,7 @@ class ShardRecord(TypedDict):
 _RECORDS = TypeAdapter(list[ShardRecord])
 
 
-def records_of(manifest: Mapping[str, Any], path: Path) -> list[ShardRecord]:
+def records_of(manifest: Mapping[str, Any], path: Location) -> list[ShardRecord]:
     """The shards of a store's manifest, checked. Raises NeglabelError where they are no such list."""
     try:
         records = _RECORDS.validate_python(manifest.get("shards"))
@@ -69,7 +70,7 @@ class Computed(NamedTuple):
 
 
 def encode_shard(
-    number: int, shard: ShardWords, folder: Path, encoder: TextEncoder, storage: str, clock: Clock
+    number: int, shard: ShardWords, folder: Location, encoder: TextEncoder, storage: str, clock: Clock
 ) -> ShardRecord:
     """Encode and write one shard; depends on ``shard`` alone, so it can be done again, anywhere."""
     for step in compute(prepare(number, shard, encoder, clock), encoder, storage, clock):
@@ -106,7 +107,7 @@ def compute(prepared: Prepared, encoder: TextEncoder, storage: str, clock: Clock
     yield Computed(prepared, embedding, encoder.budget_used)
 
 
-def write(computed: Computed, folder: Path, clock: Clock) -> ShardRecord:
+def write(computed: Computed, folder: Location, clock: Clock) -> ShardRecord:
     """The last step: the shard's files and the record that proves it is finished."""
     (number, shard, tokenised), embedding, budget = computed
     record = ShardRecord(
@@ -129,7 +130,7 @@ def write(computed: Computed, folder: Path, clock: Clock) -> ShardRecord:
     return record
 
 
-def flaw(record: ShardRecord, folder: Path) -> str | None:
+def flaw(record: ShardRecord, folder: Location) -> str | None:
     """Why a recorded shard can't be kept: missing, truncated, altered; None where it is whole."""
     for name, rows, digest in (
         (record["file"], record["rows"], record["sha256"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +13,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.storage import said
+from neglabel.corpora.uri import Location, Remote
 from neglabel.pipeline.files import replacing
+from neglabel.pipeline.upload import mark_of
 
 #: Rows a row group: 8,192 × 512 float32 is 16 MB, small enough to stream, large enough to read fast.
 ROW_GROUP = 8_192
 METADATA_KEY = b"neglabel"
+#: Of an object: bytes a request (and held, of each column); footers that are kept.
+PIECE = 4 << 20
+FOOTERS = 1_024
+_footers: dict[tuple[Remote, str], pq.FileMetaData] = {}
 Floats = NDArray[np.float32]
 
 
@@ -38,7 +44,7 @@ def embedding_array(embeddings: NDArray[np.floating[Any]]) -> pa.FixedSizeListAr
     return pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
 
 
-def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
+def write_table(path: Location, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
     """Write ``table`` to ``path`` whole or not at all; ``metadata`` goes into the schema as JSON."""
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()})
@@ -51,21 +57,45 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None 
         )  # fmt: skip
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file."""
+def open_parquet(path: Location, **how: Any) -> pq.ParquetFile:
+    """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file.
+
+    Args:
+        how: more that :class:`pyarrow.parquet.ParquetFile` takes.
+    """
     try:
-        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        if isinstance(path, Remote):
+            return _fetched(path, how)
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True, **how)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; name a Parquet file") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; name a Parquet file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
+        _refuse_storage(path, error)
         raise NeglabelError(
             f"{path} is not a whole Parquet file ({_first_line(error)}); run the stage that wrote it again"
         ) from None
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def _fetched(path: Remote, how: Mapping[str, Any]) -> pq.ParquetFile:
+    """An object read in pieces: its footer once a process, of a column :data:`PIECE` bytes at a time.
+
+    Not pyarrow's ``pre_buffer``, which holds all row groups that are asked for at once.
+    """
+    file = path.open()
+    mark = (path, mark_of(file))
+    opened = pq.ParquetFile(
+        file, metadata=_footers.get(mark), pre_buffer=False, buffer_size=PIECE, page_checksum_verification=True, **how
+    )
+    if mark[1] and mark not in _footers:
+        if len(_footers) >= FOOTERS:
+            _footers.clear()
+        _footers[mark] = opened.metadata
+    return opened
+
+
+def read_metadata(path: Location) -> dict[str, Any]:
     """The JSON under the schema's ``neglabel`` key; empty for files from elsewhere."""
     raw = (open_parquet(path).schema_arrow.metadata or {}).get(METADATA_KEY)
     if raw is None:
@@ -77,7 +107,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def require_columns(path: Path, columns: Sequence[str]) -> None:
+def require_columns(path: Location, columns: Sequence[str]) -> None:
     """Raises UsageError where a column is missing, naming those there are."""
     names = open_parquet(path).schema_arrow.names
     for column in columns:
@@ -88,7 +118,7 @@ def require_columns(path: Path, columns: Sequence[str]) -> None:
             )
 
 
-def dimension(path: Path) -> int | None:
+def dimension(path: Location) -> int | None:
     """D of ``path``'s embeddings; None for a list column whose length only its rows know and that has none."""
     require_columns(path, ["embedding"])
     file = open_parquet(path)
@@ -100,7 +130,7 @@ def dimension(path: Path) -> int | None:
     return None
 
 
-def stream(path: Path, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP) -> Iterator[Block]:
+def stream(path: Location, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP) -> Iterator[Block]:
     """Blocks of ``path`` in order, embeddings as stored (float16 or float32 or float64), shape (n, D).
 
     Raises:
@@ -121,14 +151,21 @@ def stream(path: Path, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP)
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Location) -> Iterator[None]:
     """What Arrow raises on a damaged file → one sentence."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
+        _refuse_storage(path, error)
         raise NeglabelError(
             f"{path} is damaged ({_first_line(error)}); run the stage that wrote it again, or get it again"
         ) from None
+
+
+def _refuse_storage(path: Location, error: Exception) -> None:
+    """A connection that fails is no damage of the file."""
+    if isinstance(path, Remote) and (refusal := said(path, error)):
+        raise refusal from None
 
 
 def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArray[Any]:
@@ -140,7 +177,7 @@ def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArr
     return wide
 
 
-def _matrix(column: pa.Array, path: Path, start: int) -> NDArray[np.floating[Any]]:
+def _matrix(column: pa.Array, path: Location, start: int) -> NDArray[np.floating[Any]]:
     kind = column.type
     if not (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not (
         pa.types.is_floating(kind.value_type)

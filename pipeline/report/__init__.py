@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from neglabel.pipeline import config, files
+from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report import cases, measure, page, tables
 from neglabel.pipeline.report.compare import compare_sources, remove_stale
@@ -16,6 +17,7 @@ from neglabel.pipeline.settings import ReportSettings
 __all__ = ["report"]
 
 
+@one_writer(lambda settings, *_: [("--out", settings.out)])
 def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     """Measure, draw and write ``settings.out``; files as in ``docs/formats.md``.
 

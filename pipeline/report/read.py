@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import files, store
 
 ROLES = ("id", "ood", "unknown")
@@ -58,7 +59,7 @@ class Run:
     """One folder of ``score``, checked."""
 
     name: str
-    folder: Path
+    folder: Location
     manifest: dict[str, Any]
     labels: tuple[str, ...]
     scores: tuple[str, ...]
@@ -83,7 +84,7 @@ class Run:
         return any(not np.isnan(data.logit(score)).all() for data in self.sets)
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Location]) -> list[Run]:
     """Every folder as a :class:`Run` with a name of its own.
 
     Raises:
@@ -100,7 +101,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return [_read_run(folder, name) for folder, name in zip(folders, _names(resolved), strict=True)]
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def _names(folders: Sequence[Location]) -> list[str]:
     """Folder names, with as many parents as tell them apart."""
     names = [folder.name or str(folder) for folder in folders]
     depth = 2
@@ -111,7 +112,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _read_run(folder: Path, name: str) -> Run:
+def _read_run(folder: Location, name: str) -> Run:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; name a folder that `score` wrote")
     path = folder / "manifest.json"
@@ -138,17 +139,15 @@ def _count(entry: dict[str, Any]) -> int:
     return len(value) if isinstance(value, list) else int(value)
 
 
-def _read_set(folder: Path, name: str, role: str, rows: int, unreadable: int, scores: Sequence[str]) -> DataSet:
+def _read_set(folder: Location, name: str, role: str, rows: int, unreadable: int, scores: Sequence[str]) -> DataSet:
     if role not in ROLES or Path(name).name != name:
         raise NeglabelError(f"{folder / 'manifest.json'}: bad data set {name!r} of role {role!r}; run `score` again")
     path = folder / f"scores-{name}.parquet"
     numbers = [column for score in scores for column in (score, f"{score}_logit")]
     columns = [*_TEXT, *numbers, *_TOP]
     store.require_columns(path, columns)
-    try:
+    with store.reading(path):
         table = store.open_parquet(path).read(columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise NeglabelError(f"{path} is damaged ({str(error).splitlines()[0]}); run `score` again") from None
     if table.num_rows != rows:
         there = f"{table.num_rows:,} row{'s' * (table.num_rows != 1)}"
         raise NeglabelError(f"{path} has {there}, the manifest says {rows:,}; run `score` again")
@@ -159,22 +158,20 @@ def _read_set(folder: Path, name: str, role: str, rows: int, unreadable: int, sc
     return DataSet(name, role, table, unreadable)
 
 
-def _refuse_some_nan(path: Path, column: str, table: pa.Table) -> None:
+def _refuse_some_nan(path: Location, column: str, table: pa.Table) -> None:
     """All NaN is "no evidence"; some NaN is a mistake that would bend every metric. Rows are named from 1."""
     nan = np.isnan(np.asarray(table.column(column).to_numpy(), dtype=np.float64))
     if nan.any() and not nan.all():
         raise NeglabelError(f"{path}, row {int(nan.argmax()) + 1:,}: `{column}` is NaN; run `score` again")
 
 
-def _read_negatives(folder: Path, count: int, random: bool) -> Negatives:
+def _read_negatives(folder: Location, count: int, random: bool) -> Negatives:
     path = folder / "negatives.parquet"
     if not count and not path.exists():
         return Negatives(pa.table({"text": pa.array([], pa.string())}), {}, random, 0)
     store.require_columns(path, ["text"])
     file = store.open_parquet(path)
     names = [name for name in file.schema_arrow.names if name != "embedding"]
-    try:
+    with store.reading(path):
         table = file.read(columns=names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise NeglabelError(f"{path} is damaged ({str(error).splitlines()[0]}); run `score` again") from None
     return Negatives(table, store.read_metadata(path), random, table.num_rows)

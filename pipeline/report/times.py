@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError
+from neglabel.corpora.uri import Location, location
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.report.read import Run
 
@@ -24,10 +24,10 @@ def times(run: Run) -> dict[str, str]:
     return found | _shown("pictures", run.manifest.get("time"))
 
 
-def _stores(run: Run) -> Iterator[tuple[Path, Any]]:
+def _stores(run: Run) -> Iterator[tuple[Location, Any]]:
     settings = run.negatives.metadata.get("settings")
     named = settings.get("candidates") if isinstance(settings, Mapping) else None
-    for folder in map(Path, named if isinstance(named, list) and all(isinstance(n, str) for n in named) else ()):
+    for folder in map(location, named if isinstance(named, list) and all(isinstance(n, str) for n in named) else ()):
         try:
             yield folder, read_json(folder / "manifest.json", "neglabel-candidates").get("time")
         except (NeglabelError, OSError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report.compare import page, tables
 from neglabel.pipeline.report.compare.gather import Comparison, gather
@@ -43,7 +43,7 @@ class Compared:
             "files": sorted(self.files),
         }
 
-    def notes(self, out: Path) -> list[str]:
+    def notes(self, out: Location) -> list[str]:
         """Sentences for the terminal."""
         return [page.verdict(self.comparison), *page.missing(self.comparison), f"comparison: {out / 'compare.html'}"]
 
@@ -60,7 +60,7 @@ def compare_sources(runs: Sequence[Run], settings: ReportSettings, reporter: Rep
     return Compared(found, made)
 
 
-def remove_stale(out: Path, compared: Compared | None) -> None:
+def remove_stale(out: Location, compared: Compared | None) -> None:
     """Remove files of an earlier comparison in the report's folder that this report didn't write."""
     for pattern in tables.OURS:
         for path in out.glob(pattern):

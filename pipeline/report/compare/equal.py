@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError
+from neglabel.corpora.uri import location
 from neglabel.pipeline import files
 from neglabel.pipeline.report.read import Run
 
@@ -54,7 +54,7 @@ def _prompts(run: Run) -> Any:
     found = []
     for path in _mined(run, "candidates") or ():
         try:
-            found.append(files.read_json(Path(path) / "manifest.json", "neglabel-candidates").get("prompts"))
+            found.append(files.read_json(location(path) / "manifest.json", "neglabel-candidates").get("prompts"))
         except NeglabelError:
             return None
     return _one([json.dumps(prompts, sort_keys=True, ensure_ascii=False) for prompts in found])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
 from neglabel.corpora.text import normalise
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.report.read import DataSet, Run
 
@@ -73,7 +73,7 @@ def read_kept(run: Run) -> Kept:
     return Kept(run, labels, negatives)
 
 
-def _matrix(path: Path, rows: int) -> Floats32:
+def _matrix(path: Location, rows: int) -> Floats32:
     _there(path)
     if "embedding" not in store.open_parquet(path).schema_arrow.names:
         raise NeglabelError(f"{path} has no `embedding` column; {_AGAIN}")
@@ -83,7 +83,7 @@ def _matrix(path: Path, rows: int) -> Floats32:
     return np.ascontiguousarray(found)
 
 
-def _there(path: Path) -> None:
+def _there(path: Location) -> None:
     if not path.is_file():
         raise NeglabelError(f"{path} is missing, though the manifest says that embeddings were kept; {_AGAIN}")
 
