@@ -47,7 +47,7 @@ def select(
         if rows.ndim != 2 or rows.shape[1] != labels.shape[-1]:
             raise ValueError(f"{name} has shape {rows.shape}, not (n, {labels.shape[-1]})")
     _check_rows("labels", labels)
-    size, index = min(top, len(candidates)), on_gpu(unit(labels), percentile, device)
+    size, index = min(top, len(candidates)), on_gpu(labels, percentile, device)
     guess = _guess(candidates, labels, percentile, size)
     for bound in (guess, -np.inf):
         search = Search(labels, percentile, [size], index, describe=False, bound=bound)

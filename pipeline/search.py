@@ -166,8 +166,8 @@ class Search:
                 best.push(held["distance"], held["row"] + start, **columns)
 
 
-def on_gpu(labels: NDArray[np.float32], percentile: float, device: Device) -> PercentileIndex | LabelProducts | None:
-    """What mines on the GPUs there are; None where the CPU counts.
+def on_gpu(labels: NDArray[np.floating[Any]], percentile: float, device: Device) -> PercentileIndex | LabelProducts | None:
+    """What mines on the GPUs there are, for labels (K, D) of any length; None where the CPU counts.
 
     The labels in every GPU, where PyTorch finds any. Where only FAISS does: its index, if it answers as many neighbours
     as the percentile needs.
@@ -180,4 +180,4 @@ def on_gpu(labels: NDArray[np.float32], percentile: float, device: Device) -> Pe
         return DeviceProducts(unit(labels, np.float64), percentile, devices)
     if Order.of(percentile, len(labels)).neighbours(len(labels)) > GPU_MAX_K:
         return None
-    return PercentileIndex(labels, percentile, device)
+    return PercentileIndex(unit(labels), percentile, device)
