@@ -58,9 +58,9 @@ def test_selection_through_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for eta in (0.05, 0.5):
         assert isinstance(search.on_gpu(e, eta, "auto"), DeviceProducts)
         np.testing.assert_array_equal(select(c, e, eta, 100), select(c, e, eta, 100, "cpu"))
-    # Near ties: whoever rounds the labels to float32 on the way orders them otherwise.
-    c = np.repeat(c[:500], 4, axis=0) + 1e-9 * rng.normal(size=(2_000, 16))
-    np.testing.assert_array_equal(select(c, e, 0.5, 900), select(c, e, 0.5, 900, "cpu"))
+    # So many that neighbours are 1e-6 apart: whoever rounds the labels to float32 on the way orders some otherwise.
+    c = rng.normal(size=(100_000, 16)).astype(np.float32)
+    np.testing.assert_array_equal(select(c, e, 0.5, 20_000), select(c, e, 0.5, 20_000, "cpu"))
     assert search.on_gpu(e, 0.05, "cpu") is None
 
 
