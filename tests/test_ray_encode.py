@@ -1,0 +1,117 @@
+"""`encode --engine ray` with workers that die: the store is the local one; and parts encoded apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file, save_file
+
+from neglabel import NeglabelError
+from neglabel.pipeline.config import make
+from neglabel.pipeline.encode import encode
+from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.settings import EncodeSettings
+
+from .ray_world import Killer
+from .test_encode import write_words
+from .tiny_model import build_tiny
+
+ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'neglabel[ray]' to test it")
+SHARD = 400
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Ray on this machine with two workers' room, once for all tests here."""
+    from neglabel.pipeline.ray_session import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neglabel.pipeline.ray_session.cores", lambda: 2)
+        with session(None) as started:
+            yield started
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("words") / "words.txt", 8 * SHARD - 50)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, words: Path, tiny_model: Path) -> Path:
+    out = tmp_path_factory.mktemp("stores") / "calm"
+    run(out, words, tiny_model, engine="local")
+    return out
+
+
+def run(out: Path, words: Path, model: Path, **options: Any) -> dict[str, Any]:
+    given = {"corpus": [str(words)], "out": out, "model": str(model), "device": "cpu", "shard_rows": SHARD,
+             "engine": "ray", "workers": 2 if options.get("engine", "ray") == "ray" else 0, **options}  # fmt: skip
+    return encode(make(EncodeSettings, given), Reporter(quiet=True))
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def alike(one: Path, other: Path) -> None:
+    """Tables by the manifests are equal but for one unit of float16, and there is no other file of a shard."""
+    ours, theirs = manifest_of(one), manifest_of(other)
+    assert ours["complete"] and theirs["complete"] and ours["counts"] == theirs["counts"]
+    assert "beyond" not in ours
+    assert len(ours["shards"]) == len(theirs["shards"])
+    for a, b in zip(ours["shards"], theirs["shards"], strict=True):
+        x, y = (pq.read_table(folder / record["file"]) for folder, record in ((one, a), (other, b)))
+        u, v = (np.stack(t["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32) for t in (x, y))
+        assert np.abs(u - v).max() <= 2**-11
+        assert x.drop_columns(["embedding"]).equals(y.drop_columns(["embedding"]))
+    named = {name for record in ours["shards"] for name in (record["file"], record["rejected_file"]) if name}
+    assert {path.name for path in one.glob("*.parquet")} == named
+
+
+def test_workers_that_are_killed_leave_the_local_store(
+    tmp_path: Path, cluster: Any, words: Path, tiny_model: Path, calm: Path
+) -> None:
+    out = tmp_path / "out"
+    with Killer(lambda: any(out.glob("shard-*"))) as killer:
+        summary = run(out, words, tiny_model)
+    assert killer.killed == 1
+    assert summary["encoded"] == manifest_of(calm)["counts"]["candidates"]
+    assert any("a Ray worker ended at shard" in warning for warning in summary["warnings"])
+    alike(out, calm)
+    # The local engine goes on with it where it was made otherwise: it is the same store.
+    (out / manifest_of(out)["shards"][3]["file"]).unlink()
+    assert run(out, words, tiny_model, engine="local")["encoded"] == SHARD
+    alike(out, calm)
+
+
+def test_a_shard_that_always_fails_is_named_and_the_others_are_kept(
+    tmp_path: Path, cluster: Any, tiny_model: Path
+) -> None:
+    # A model that gives NaN for prompts with one rare token, in the third shard.
+    bad = build_tiny(tmp_path / "bad")
+    words = [f"word {n}" for n in range(5 * 40)]
+    words[2 * 40 + 7] = "xylophone"
+    (tmp_path / "w.txt").write_text("\n".join(words) + "\n")
+    weights = load_file(bad / "open_clip_model.safetensors")
+    from open_clip.tokenizer import SimpleTokenizer
+
+    token = SimpleTokenizer().encode("xylophone")[0]
+    assert token not in {t for n in range(10) for t in SimpleTokenizer().encode(f"the nice word {n}")}
+    weights["token_embedding.weight"][token] = float("nan")
+    save_file(weights, bad / "open_clip_model.safetensors")
+    for _ in range(2):  # the second run tries the missing shard alone
+        with pytest.raises(NeglabelError, match=r"1 shard can't be encoded, .*shard 2: the model gives NaN for 'xylo"):
+            run(tmp_path / "out", tmp_path / "w.txt", bad, shard_rows=40)
+        manifest = manifest_of(tmp_path / "out")
+        assert not manifest["complete"]
+        assert (len(manifest["shards"]), sorted(manifest["beyond"])) == (2, ["3", "4"])
+        assert manifest["counts"]["candidates"] == 160
+        times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*")}
+        assert len(times) == 4
+    assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*")}
