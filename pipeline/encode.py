@@ -14,8 +14,8 @@ from neglabel.corpora import Candidate, check_corpus, provenance, rows_expected
 from neglabel.corpora.draw import silent
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.encode_manifest import FORMAT, finish, open_manifest, place, recorded, save
-from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.encode_reader import Reading, Words
+from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.estimate import estimate
 from neglabel.pipeline.files import claim_folder
 from neglabel.pipeline.places import corpus_in
@@ -135,7 +135,8 @@ def _encode(
         many = len(engine.failed) > 1
         raise NeglabelError(
             f"{settings.out}: {len(engine.failed)} shard{'s' * many} can't be encoded, the others are done; "
-            f"{'; '.join(engine.failed[:5])}{'; …' * (len(engine.failed) > 5)}. Run it again to encode only what is missing"
+            f"{'; '.join(engine.failed[:5])}{'; …' * (len(engine.failed) > 5)}. "
+            "Run it again to encode only what is missing"
         )
     finish(settings.out, manifest, words.records())
     for sentence in silent(manifest["words"]):

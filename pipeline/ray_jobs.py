@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neglabel import NeglabelError, UsageError
+
+if TYPE_CHECKING:
+    from neglabel.pipeline.ray_pool import Pool
 
 
 class Job(NamedTuple):
@@ -72,3 +76,21 @@ def gist(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     telling = [line for line in lines if "exit detail" in line or "died" in line or "killed" in line] or lines
     return telling[0][:160].rstrip(".")
+
+
+def ordered(pool: Pool, jobs: Iterable[Job], ahead: int) -> Generator[Done | Failed, None, None]:
+    """As :meth:`Pool.run`, in the order of ``jobs``, at most ``ahead`` of them begun and not yet given."""
+    order, given, there = deque[Any](), 0, dict[Any, Done | Failed]()
+
+    def limited() -> Iterator[Job | None]:
+        for begun, job in enumerate(jobs):
+            while begun - given >= ahead:
+                yield None  # not now
+            order.append(job.key)
+            yield job
+
+    for found in pool.run(limited()):
+        there[found.key] = found
+        while order and order[0] in there:
+            given += 1
+            yield there.pop(order.popleft())

@@ -23,8 +23,6 @@ ATTEMPTS = 3
 LOSSES = 20
 #: Jobs a worker has: one in work, one waiting there.
 DEPTH = 2
-#: What an iterator of jobs gives while it has none just now.
-NOT_NOW = None
 
 
 @dataclass
@@ -54,7 +52,8 @@ class Pool:
         self, ray: Any, slots: Slots, make: Callable[..., tuple[Any, Any]], arguments: tuple[Any, ...],
         warn: Callable[[str], None], check: Callable[[Any], None] = lambda about: None,
     ) -> None:  # fmt: skip
-        self.ray, self.slots, self.make, self.arguments, self.warn, self.check = ray, slots, make, arguments, warn, check
+        self.ray, self.slots, self.make, self.arguments = ray, slots, make, arguments
+        self.warn, self.check = warn, check
         self._starting: dict[Any, _Worker] = {}
         self._ready: list[_Worker] = []
         self._unborn = 0  # workers in a row that died before they were ready
@@ -91,6 +90,8 @@ class Pool:
     def run(self, jobs: Iterable[Job | None]) -> Generator[Done | Failed, None, None]:
         """Do ``jobs``, asked for one by one as there is room; results in the order in which they are ready.
 
+        ``None`` among them says that there is none just now.
+
         A job is tried :data:`ATTEMPTS` times where it ends its worker, once where it raises UsageError or
         NeglabelError. A node that is lost doesn't count. Yields :class:`Failed` for what is given up.
 
@@ -99,17 +100,13 @@ class Pool:
         """
         waiting, source, again = True, iter(jobs), deque[_Ticket]()
         while True:
-            empty = False
-            while (worker := self._roomiest()) is not None and not empty:
+            while (worker := self._roomiest()) is not None:
                 ticket = again.popleft() if again else None
                 if ticket is None and waiting:
                     job = next(source, _END)
-                    if job is _END:
-                        waiting = False
-                    elif isinstance(job, Job):
-                        ticket = _Ticket(job)
+                    waiting = job is not _END
+                    ticket = _Ticket(job) if isinstance(job, Job) else None
                 if ticket is None:
-                    empty = True
                     break
                 reference = worker.handle.work.remote(ticket.job.function, *ticket.job.arguments)
                 worker.tickets[reference] = ticket
@@ -215,21 +212,3 @@ def _once_more(ticket: _Ticket, again: deque[_Ticket], why: str) -> Iterator[Fai
         yield Failed(ticket.job.key, ticket.job.name, why)
     else:
         again.append(ticket)
-
-
-def ordered(pool: Pool, jobs: Iterable[Job], ahead: int) -> Generator[Done | Failed, None, None]:
-    """As :meth:`Pool.run`, in the order of ``jobs``, at most ``ahead`` of them begun and not yet given."""
-    order, given, there = deque[Any](), 0, dict[Any, Done | Failed]()
-
-    def limited() -> Iterator[Job | None]:
-        for begun, job in enumerate(jobs):
-            while begun - given >= ahead:
-                yield NOT_NOW
-            order.append(job.key)
-            yield job
-
-    for found in pool.run(limited()):
-        there[found.key] = found
-        while order and order[0] in there:
-            given += 1
-            yield there.pop(order.popleft())

@@ -86,7 +86,8 @@ def parts_of(path: Path, manifest: Mapping[str, Any], paths: Sequence[Path]) -> 
         alike = f" ({others[0]} was made with other settings, or of a corpus that had changed)" if others else ""
         raise UsageError(
             f"{path} is part {manifest['part'][0]}/{count} of an encode; part{'s' * (len(missing) > 1)} "
-            f"{', '.join(missing[:5])}{', …' * (len(missing) > 5)} of it is missing{alike}; name the folders of all parts"
+            f"{', '.join(missing[:5])}{', …' * (len(missing) > 5)} of it is missing{alike}; "
+            "name the folders of all parts"
         )
     numbered = (entry for _, folder, its in parts for entry in _numbered(folder, its))
     for _, file, checksum in sorted(numbered):

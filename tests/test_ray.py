@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
@@ -15,11 +16,15 @@ from safetensors.torch import load_file, save_file
 from neglabel import NeglabelError
 from neglabel.pipeline.config import make
 from neglabel.pipeline.encode import encode
+from neglabel.pipeline.mine import mine
+from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import EncodeSettings
+from neglabel.pipeline.store import embedding_array
 
-from .ray_world import Killer
+from .ray_world import Killer, workers
 from .test_encode import write_words
+from .test_mine_work import corpus
 from .tiny_model import build_tiny
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'neglabel[ray]' to test it")
@@ -62,7 +67,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 def alike(one: Path, other: Path) -> None:
     """Tables by the manifests are equal but for one unit of float16, and there is no other file of a shard."""
     ours, theirs = manifest_of(one), manifest_of(other)
-    assert ours["complete"] and theirs["complete"] and ours["counts"] == theirs["counts"]
+    assert (ours["complete"], ours["counts"]) == (True, theirs["counts"])
     assert "beyond" not in ours
     assert len(ours["shards"]) == len(theirs["shards"])
     for a, b in zip(ours["shards"], theirs["shards"], strict=True):
@@ -106,7 +111,7 @@ def test_a_shard_that_always_fails_is_named_and_the_others_are_kept(
     weights["token_embedding.weight"][token] = float("nan")
     save_file(weights, bad / "open_clip_model.safetensors")
     for _ in range(2):  # the second run tries the missing shard alone
-        with pytest.raises(NeglabelError, match=r"1 shard can't be encoded, .*shard 2: the model gives NaN for 'xylo"):
+        with pytest.raises(NeglabelError, match=r"1 shard can't be encoded, .*shard 2: the model gives NaN for 'word "):
             run(tmp_path / "out", tmp_path / "w.txt", bad, shard_rows=40)
         manifest = manifest_of(tmp_path / "out")
         assert not manifest["complete"]
@@ -115,3 +120,49 @@ def test_a_shard_that_always_fails_is_named_and_the_others_are_kept(
         times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*")}
         assert len(times) == 4
     assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*")}
+
+
+def mined(place: Path, out: str, **options: Any) -> dict[str, Any]:
+    given = {"candidates": [place / f"c{n}.parquet" for n in range(4)], "labels": place / "a.parquet",
+             "out": place / out, "top": 60, "device": "cpu", "engine": "ray", **options}  # fmt: skip
+    return mine(make(MineSettings, given), Reporter(quiet=True))
+
+
+def test_mining_by_files_selects_what_one_process_does(tmp_path: Path, cluster: Any) -> None:
+    place = candidates(tmp_path)
+    cases: list[dict[str, Any]] = [
+        {}, {"per_pos": True, "top": 9}, {"random": 3}, {"sample": 300, "percentile": 0.5}, {"top": 1_000},
+        {"labels": [place / "a.parquet", place / "b.parquet"]}, {"work": place / "w", "top": 20},
+        {"work": place / "w", "top": 200}, {"work": place / "w", "top": 200},
+    ]  # fmt: skip
+    for number, case in enumerate(cases):
+        several = isinstance(case.get("labels"), list)
+        names = [f"{number}-{engine}{'' if several else '.parquet'}" for engine in ("ray", "local")]
+        mined(place, names[0], **case)
+        mined(place, names[1], **{**case, "engine": "local", "work": None})
+        for a, b in zip(*(sorted((place / n).iterdir()) if several else [place / n] for n in names), strict=True):
+            if a.suffix == ".parquet":
+                assert pq.read_table(a).equals(pq.read_table(b)), case
+                about = [json.loads(pq.read_schema(path).metadata[b"neglabel"]) for path in (a, b)]
+                for each in about:
+                    each["settings"].pop("out")
+                assert about[0] == about[1]
+
+
+def test_workers_killed_while_mining_change_nothing(tmp_path: Path, cluster: Any) -> None:
+    place = candidates(tmp_path)
+    mined(place, "local.parquet", engine="local")
+    with Killer(lambda: bool(workers()), times=2) as killer:
+        mined(place, "ray.parquet")
+    assert killer.killed == 2
+    assert pq.read_table(place / "ray.parquet").equals(pq.read_table(place / "local.parquet"))
+
+
+def candidates(place: Path) -> Path:
+    for seed in range(4):
+        corpus(place / f"c{seed}.parquet", seed)
+    for name, count, seed in (("a", 30, 10), ("b", 7, 11)):
+        x = np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
+        names = [f"word {seed + n}" for n in range(count)]
+        pq.write_table(pa.table({"text": names, "embedding": embedding_array(x)}), place / f"{name}.parquet")
+    return place
