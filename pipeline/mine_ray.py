@@ -71,7 +71,8 @@ class RayFiles:
         def spread_files(tasks: Iterator[FileTask]) -> Iterator[tuple[int, dict[int, Record]]]:
             # The first file alone: all others have its bound.
             for some in (islice(tasks, 1), tasks):
-                jobs = (Job(t.number, str(t.path), mine_one, (shared, t._replace(path=t.path.absolute()))) for t in some)
+                there = (task._replace(path=task.path.absolute()) for task in some)
+                jobs = (Job(task.number, str(task.path), mine_one, (shared, task)) for task in there)
                 for found in self._pool.run(jobs):
                     yield found.key, _value(found)
 

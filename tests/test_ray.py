@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from neglabel.pipeline.encode import encode
 from neglabel.pipeline.mine import mine
 from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score import score
 from neglabel.pipeline.settings import EncodeSettings
 from neglabel.pipeline.store import embedding_array
 
+from .make_world import K, make_gallery, make_world, unit, with_pictures, write
+from .make_world import options as make_options
 from .ray_world import Killer, workers
 from .test_encode import write_words
 from .test_mine_work import corpus
@@ -166,3 +170,59 @@ def candidates(place: Path) -> Path:
         names = [f"word {seed + n}" for n in range(count)]
         pq.write_table(pa.table({"text": names, "embedding": embedding_array(x)}), place / f"{name}.parquet")
     return place
+
+
+def scored(world: Path, out: str, engine: str, **changes: Any) -> dict[str, Any]:
+    return score(make_options(world, out=world / out, engine=engine, **changes), Reporter(quiet=True))
+
+
+def same_scores(world: Path, one: str, other: str) -> None:
+    """Equal text, and numbers but for float32's rounding: a product's last bit may depend on its number of threads."""
+    names = [path.name for path in sorted((world / one).glob("*.parquet"))]
+    assert names == [path.name for path in sorted((world / other).glob("*.parquet"))]
+    for name in names:
+        a, b = (pq.read_table(world / folder / name) for folder in (one, other))
+        assert (a.schema, a.num_rows) == (b.schema, b.num_rows)
+        for column in a.column_names:
+            kind = a.schema.field(column).type
+            x, y = a[column].to_pylist(), b[column].to_pylist()
+            if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
+                x, y = sum(x, []), sum(y, [])
+            if pa.types.is_floating(kind) or (x and isinstance(x[0], float)):
+                np.testing.assert_allclose(x, y, rtol=0, atol=2e-6)
+            elif column not in ("path", "embedding"):
+                assert x == y, column
+
+
+def test_scoring_by_blocks_while_workers_are_killed_gives_the_local_scores(
+    tmp_path: Path, cluster: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_gallery(make_world(tmp_path))
+    rng = np.random.default_rng(5)
+    write(world / "many.parquet", unit(rng, 20_000), label=[i % K for i in range(20_000)])
+    # So that a block of embeddings is many products, as with 10,000 negatives.
+    for module in ("neglabel.indexes.flat",):
+        monkeypatch.setattr(f"{module}.BLOCK_VALUES", 100_000)
+    given = {"id": {"many": str(world / "many.parquet")}}
+    scored(world, "local", "local", **given)
+    with Killer(lambda: bool(workers()) and (world / "ray").exists()) as killer:
+        scored(world, "ray", "ray", **given)
+    assert killer.killed == 1
+    same_scores(world, "ray", "local")
+    for number in range(40):
+        shutil.copy(world / "cars" / "0.png", world / "cars" / f"x{number}.png")
+    (world / "cars" / "broken.png").write_bytes(b"no picture")
+    for cache in (None, world / "cache"):
+        name = "cached" if cache else "pictures"
+        given = {"cache": cache, "batch_size": 4}
+        for engine in ("local", "ray"):
+            settings = with_pictures(world, tiny_model, out=world / f"{name}-{engine}", engine=engine, **given)
+            if engine == "local":
+                settings = settings.model_copy(update={"cache": None})
+            with Killer(lambda place=settings.out: (place / "manifest.json").exists() and bool(workers())) as killer:
+                summary = score(settings, Reporter(quiet=True))
+            assert [row["unreadable"] for row in summary["datasets"]] == [0, 1]
+        assert killer.killed == 1
+        same_scores(world, f"{name}-ray", f"{name}-local")
+    again = with_pictures(world, tiny_model, out=world / "again", engine="ray", **given)
+    assert score(again, Reporter(quiet=True))["cached"] == 49
