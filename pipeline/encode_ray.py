@@ -15,7 +15,8 @@ from neglabel.pipeline.encode_work import Record
 from neglabel.pipeline.encode_workers import Facts
 from neglabel.pipeline.model_source import CONFIG
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.ray_pool import Done, Job, Pool
+from neglabel.pipeline.ray_jobs import Done, Job
+from neglabel.pipeline.ray_pool import Pool
 from neglabel.pipeline.ray_session import session, slots
 from neglabel.pipeline.settings import EncodeSettings
 from neglabel.pipeline.shard_words import ShardWords
@@ -45,7 +46,7 @@ class RayPool:
         try:
             ray = self._open.enter_context(session(settings.address))
             found = slots(ray, settings.device, settings.workers)
-            self.ray, self.device = ray, f"Ray: {found.count} workers of {found.cpus} threads on {found.device}"
+            self.ray, self.device = ray, f"Ray: {found.workers} workers of {found.cpus} threads on {found.device}"
             self.settings = settings.model_copy(
                 update={"out": self.folder, "model": _placed(settings.model, CONFIG), "device": found.device,
                         "pretrained": settings.pretrained and _placed(settings.pretrained)}
@@ -94,7 +95,7 @@ class RayPool:
             in_a_row, (done, seconds) = 0, found.value
             self._check_seen(done, whole=not seen)
             seen += 1
-            clock.add({step: busy / self._pool.slots.count for step, busy in seconds.items()})
+            clock.add({step: busy / self._pool.slots.workers for step, busy in seconds.items()})
             record(found.key, done)
             yield int(done["rows"])
 

@@ -102,9 +102,11 @@ def _mine(
         f"{' + '.join(f'{len(labels.names):,}' for labels in all_labels)} labels, "
         f"on {files or ('the GPU' if gpu else f'{cores()} cores')}, float32 then float64"
     )
-    spread_files = files and files.second_pass(
-        [each.labels.embedding for each in sets], percentile, [each.sizes for each in sets], stores.dimension
-    )
+    spread_files = None
+    if files is not None:
+        spread_files = files.second_pass(
+            [each.labels.embedding for each in sets], percentile, [each.sizes for each in sets], stores.dimension
+        )
     found = best_rows(settings, stores, sets, percentile, work, reporter, spread_files)
     identity = model[0].identity if model else stores.model
     top, share = asked_for(settings, preset)

@@ -51,7 +51,7 @@ class RayFiles:
             raise
 
     def __str__(self) -> str:
-        return f"Ray: {self._slots.count} workers of {self._slots.cpus} threads on {self.device}"
+        return f"Ray: {self._slots.workers} workers of {self._slots.cpus} threads on {self.device}"
 
     def __enter__(self) -> RayFiles:
         return self
@@ -87,7 +87,7 @@ class RayWords:
         files = work.stores.files
         self._new = [work.kept_words(number) is None for number in range(len(files))]
         jobs = (Job(n, str(path), words_of, (path.absolute(),)) for n, path in enumerate(files) if self._new[n])
-        self._found = ordered(pool, jobs, AHEAD * pool.slots.count)
+        self._found = ordered(pool, jobs, AHEAD * pool.slots.workers)
 
     def __call__(self, number: int) -> Words:
         if not self._new[number] and (kept := self.work.kept_words(number)) is not None:

@@ -69,7 +69,7 @@ class Pool:
 
     def start(self, count: int | None = None) -> None:
         """Have ``count`` workers begun, by default as many as there are slots for."""
-        while len(self._starting) + len(self._ready) < (self.slots.count if count is None else count):
+        while len(self._starting) + len(self._ready) < (self.slots.workers if count is None else count):
             # Not restarted by Ray: a worker is known by what it was made with, and jobs are handed out here.
             handle = self._actor.options(
                 num_cpus=self.slots.cpus, num_gpus=self.slots.gpus, max_restarts=0, max_task_retries=0

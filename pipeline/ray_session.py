@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from neglabel.indexes.cores import cores
 class Slots(NamedTuple):
     """How many workers a cluster takes, and what each of them holds: ``cpus`` threads, a share of ``gpus``."""
 
-    count: int
+    workers: int
     cpus: int
     gpus: float
 
@@ -40,7 +41,7 @@ def session(address: str | None) -> Iterator[Any]:
     place = address or os.environ.get("RAY_ADDRESS") or "local"
     own: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if place == "local" else {}
     try:
-        ray.init(place, log_to_driver=False, logging_level="ERROR", **own)
+        ray.init(place, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, OSError, ValueError, TimeoutError) as error:
         where = "can't be started here" if place == "local" else f"can't be reached at --address {place}"
         gist = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")

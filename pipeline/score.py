@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     check_embeddings(sets, labels.shape[1], reporter)
     vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
     parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups)
-    scorer = _scorer(*parts) if far is None else far.scorer(_scorer, parts)
+    scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
     pictures = sum(len(source.items) for source in sources)
     reporter.say(
         f"score: {model.words()}; {_counted(pictures, 'picture')} in {_counted(len(sets), 'data set')}, "

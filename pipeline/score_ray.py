@@ -92,7 +92,7 @@ class RayScoring:
 
     def values(self, jobs: Iterable[Job]) -> Iterator[Any]:
         """What ``jobs`` give, in order."""
-        for found in ordered(self.pool, jobs, AHEAD * self.pool.slots.count):
+        for found in ordered(self.pool, jobs, AHEAD * self.pool.slots.workers):
             yield _value(found)
 
 
@@ -114,7 +114,7 @@ class RayScorer:
             return self._here.rows(data, items, embedding)
         # Whole products, and two pieces a worker so that none waits long for the last.
         products = -(-len(items) // self._step)
-        size = self._step * max(-(-products // (2 * self._far.pool.slots.count)), 1)
+        size = self._step * max(-(-products // (2 * self._far.pool.slots.workers)), 1)
         about = replace(data, source=None)  # type: ignore[arg-type]
         jobs = (
             Job(start, f"rows from {start} of a block of {data.name}", score_block,
@@ -138,7 +138,7 @@ class RayEncoder:
         from neglabel.pipeline.image_encoder import Encoded
 
         for batches, seconds, said in self._far.values(self._jobs(source, rows)):
-            self._times.add({step: busy / self._far.pool.slots.count for step, busy in seconds.items()})
+            self._times.add({step: busy / self._far.pool.slots.workers for step, busy in seconds.items()})
             # Every worker compares half precision with its own first batch; once is enough to be told.
             if said and not self._said:
                 self._said.update(said)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from neglabel.pipeline.encode import encode
 from neglabel.pipeline.mine import mine
 from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.ray_jobs import Done, Failed, Job
+from neglabel.pipeline.ray_pool import ATTEMPTS, Pool
+from neglabel.pipeline.ray_session import Slots
 from neglabel.pipeline.score import score
 from neglabel.pipeline.settings import EncodeSettings
 from neglabel.pipeline.store import embedding_array
@@ -134,11 +139,23 @@ def mined(place: Path, out: str, **options: Any) -> dict[str, Any]:
 
 def test_mining_by_files_selects_what_one_process_does(tmp_path: Path, cluster: Any) -> None:
     place = candidates(tmp_path)
-    cases: list[dict[str, Any]] = [
-        {}, {"per_pos": True, "top": 9}, {"random": 3}, {"sample": 300, "percentile": 0.5}, {"top": 1_000},
+    compare_mining(place, [
+        {"labels": [place / "a.parquet", place / "b.parquet"], "per_pos": True, "top": 9, "work": place / "w"},
+        {"random": 3}, {"work": place / "w", "top": 200},
+    ])  # fmt: skip
+
+
+@pytest.mark.soak
+def test_mining_by_files_in_more_ways(tmp_path: Path, cluster: Any) -> None:
+    place = candidates(tmp_path)
+    compare_mining(place, [
+        {}, {"per_pos": True, "top": 9}, {"sample": 300, "percentile": 0.5}, {"top": 1_000},
         {"labels": [place / "a.parquet", place / "b.parquet"]}, {"work": place / "w", "top": 20},
         {"work": place / "w", "top": 200}, {"work": place / "w", "top": 200},
-    ]  # fmt: skip
+    ])  # fmt: skip
+
+
+def compare_mining(place: Path, cases: list[dict[str, Any]]) -> None:
     for number, case in enumerate(cases):
         several = isinstance(case.get("labels"), list)
         names = [f"{number}-{engine}{'' if several else '.parquet'}" for engine in ("ray", "local")]
@@ -187,7 +204,7 @@ def same_scores(world: Path, one: str, other: str) -> None:
             kind = a.schema.field(column).type
             x, y = a[column].to_pylist(), b[column].to_pylist()
             if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
-                x, y = sum(x, []), sum(y, [])
+                x, y = ([number for row in rows for number in row] for rows in (x, y))
             if pa.types.is_floating(kind) or (x and isinstance(x[0], float)):
                 np.testing.assert_allclose(x, y, rtol=0, atol=2e-6)
             elif column not in ("path", "embedding"):
@@ -200,29 +217,54 @@ def test_scoring_by_blocks_while_workers_are_killed_gives_the_local_scores(
     world = make_gallery(make_world(tmp_path))
     rng = np.random.default_rng(5)
     write(world / "many.parquet", unit(rng, 20_000), label=[i % K for i in range(20_000)])
-    # So that a block of embeddings is many products, as with 10,000 negatives.
-    for module in ("neglabel.indexes.flat",):
-        monkeypatch.setattr(f"{module}.BLOCK_VALUES", 100_000)
+    # So that a block of embeddings is many products, as with 10,000 negatives; what the workers do is counted.
+    monkeypatch.setattr("neglabel.indexes.flat.NegativeIndex.rows_per_block", lambda *_, **__: 500)
+    done: list[str] = []
+    monkeypatch.setattr("neglabel.pipeline.score_ray.Job", lambda *job: done.append(job[1]) or Job(*job))
     given = {"id": {"many": str(world / "many.parquet")}}
     scored(world, "local", "local", **given)
     with Killer(lambda: bool(workers()) and (world / "ray").exists()) as killer:
         scored(world, "ray", "ray", **given)
     assert killer.killed == 1
+    assert len(done) == 3 * 4  # three blocks, two pieces a worker
     same_scores(world, "ray", "local")
     for number in range(40):
         shutil.copy(world / "cars" / "0.png", world / "cars" / f"x{number}.png")
     (world / "cars" / "broken.png").write_bytes(b"no picture")
-    for cache in (None, world / "cache"):
-        name = "cached" if cache else "pictures"
-        given = {"cache": cache, "batch_size": 4}
-        for engine in ("local", "ray"):
-            settings = with_pictures(world, tiny_model, out=world / f"{name}-{engine}", engine=engine, **given)
-            if engine == "local":
-                settings = settings.model_copy(update={"cache": None})
-            with Killer(lambda place=settings.out: (place / "manifest.json").exists() and bool(workers())) as killer:
-                summary = score(settings, Reporter(quiet=True))
-            assert [row["unreadable"] for row in summary["datasets"]] == [0, 1]
-        assert killer.killed == 1
-        same_scores(world, f"{name}-ray", f"{name}-local")
-    again = with_pictures(world, tiny_model, out=world / "again", engine="ray", **given)
+    for engine in ("local", "ray"):
+        kept = {"cache": world / "cache"} if engine == "ray" else {}
+        settings = with_pictures(world, tiny_model, out=world / f"p-{engine}", engine=engine, batch_size=4, **kept)
+        begun = settings.out / "manifest.json"
+        with Killer(lambda begun=begun: begun.exists() and bool(workers())) as killer:
+            summary = score(settings, Reporter(quiet=True))
+        assert [row["unreadable"] for row in summary["datasets"]] == [0, 1]
+    assert killer.killed == 1
+    same_scores(world, "p-ray", "p-local")
+    again = with_pictures(world, tiny_model, out=world / "again", batch_size=4, cache=world / "cache")
     assert score(again, Reporter(quiet=True))["cached"] == 49
+
+
+def test_a_job_that_always_kills_its_worker_is_given_up_and_all_others_are_done(tmp_path: Path, cluster: Any) -> None:
+    # Defined here, so that they travel by value: a worker can't import a test.
+    def make() -> tuple[int, int]:
+        return 100, 100
+
+    def work(state: int, number: int, place: Path) -> int:
+        if number in (3, 4):
+            (place / f"{number}-{os.getpid()}").touch()
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 5:
+            raise NeglabelError("five is no number")
+        return state + number
+
+    said: list[str] = []
+    with Pool(cluster, Slots(2, 1, 0), make, (), said.append) as pool:
+        jobs = (Job(number, f"job {number}", work, (number, tmp_path)) for number in range(10))
+        found = {one.key: one for one in pool.run(jobs)}
+    assert sorted(found) == list(range(10))
+    assert isinstance(found[3], Failed)
+    assert "ended 3 times" in found[3].why
+    assert found[5] == Failed(5, "job 5", "five is no number")
+    assert [found[n].value for n in range(10) if isinstance(found[n], Done)] == [100, 101, 102, 104, 106, 107, 108, 109]
+    assert len(list(tmp_path.glob("3-*"))) == ATTEMPTS == len(said)
