@@ -44,7 +44,6 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
         NeglabelError: damaged files, weights that can't be read.
     """
     start = time.monotonic()
-    check_engine(settings.engine, settings.address)
     excluded = check(settings)
     with _elsewhere(settings, reporter) as files:
         return _mine(settings, excluded, files, start, reporter)
@@ -134,6 +133,7 @@ def check(settings: MineSettings) -> list[str]:
     Raises:
         UsageError: an output that would overwrite something, a missing file, a prompt without ``{}``.
     """
+    check_engine(settings.engine, settings.address)
     if len(settings.label_sets) > 1 and settings.out.suffix:
         raise UsageError(f"--out {settings.out}: name a folder, for there are several --labels")
     for each in settings.each():

@@ -108,6 +108,10 @@ class Pool:
                     ticket = _Ticket(job) if isinstance(job, Job) else None
                 if ticket is None:
                     break
+                if ticket.crashes and worker.tickets:
+                    # Alone with a worker, so that the next crash is surely its own.
+                    again.appendleft(ticket)
+                    break
                 reference = worker.handle.work.remote(ticket.job.function, *ticket.job.arguments)
                 worker.tickets[reference] = ticket
             if not waiting and not again and not any(worker.tickets for worker in self._ready):
@@ -118,7 +122,10 @@ class Pool:
                     yield found
 
     def _roomiest(self) -> _Worker | None:
-        there = [worker for worker in self._ready if len(worker.tickets) < DEPTH]
+        there = [
+            worker for worker in self._ready
+            if len(worker.tickets) < DEPTH and not any(ticket.crashes for ticket in worker.tickets.values())
+        ]  # fmt: skip
         return min(there, key=lambda worker: len(worker.tickets), default=None)
 
     def _wait(self, again: deque[_Ticket] | None = None) -> Iterator[Any]:

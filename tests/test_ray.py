@@ -194,7 +194,9 @@ def scored(world: Path, out: str, engine: str, **changes: Any) -> dict[str, Any]
 
 
 def same_scores(world: Path, one: str, other: str) -> None:
-    """Equal text, and numbers but for float32's rounding: a product's last bit may depend on its number of threads."""
+    """Equal text, and numbers but for float32's rounding: a cosine's last bit may depend on the number of threads of
+    its product, and a logit is a cosine divided by a temperature of 0.01.
+    """
     names = [path.name for path in sorted((world / one).glob("*.parquet"))]
     assert names == [path.name for path in sorted((world / other).glob("*.parquet"))]
     for name in names:
@@ -206,7 +208,7 @@ def same_scores(world: Path, one: str, other: str) -> None:
             if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
                 x, y = ([number for row in rows for number in row] for rows in (x, y))
             if pa.types.is_floating(kind) or (x and isinstance(x[0], float)):
-                np.testing.assert_allclose(x, y, rtol=0, atol=2e-6)
+                np.testing.assert_allclose(x, y, rtol=0, atol=2**-23 / 0.01)
             elif column not in ("path", "embedding"):
                 assert x == y, column
 
@@ -217,8 +219,10 @@ def test_scoring_by_blocks_while_workers_are_killed_gives_the_local_scores(
     world = make_gallery(make_world(tmp_path))
     rng = np.random.default_rng(5)
     write(world / "many.parquet", unit(rng, 20_000), label=[i % K for i in range(20_000)])
-    # So that a block of embeddings is many products, as with 10,000 negatives; what the workers do is counted.
-    monkeypatch.setattr("neglabel.indexes.flat.NegativeIndex.rows_per_block", lambda *_, **__: 500)
+    # So many that a block of embeddings is several products; what the workers do is counted.
+    metadata = {"format": "neglabel-negatives", "version": 1, "settings": {"random": None}, "model": None}
+    names = {"rank": pa.array(range(1_400), pa.int32()), "text": [f"word {j}" for j in range(1_400)]}
+    write(world / "negatives.parquet", unit(rng, 1_400), metadata, **names, pos=["noun"] * 1_400)
     done: list[str] = []
     monkeypatch.setattr("neglabel.pipeline.score_ray.Job", lambda *job: done.append(job[1]) or Job(*job))
     given = {"id": {"many": str(world / "many.parquet")}}
@@ -226,7 +230,7 @@ def test_scoring_by_blocks_while_workers_are_killed_gives_the_local_scores(
     with Killer(lambda: bool(workers()) and (world / "ray").exists()) as killer:
         scored(world, "ray", "ray", **given)
     assert killer.killed == 1
-    assert len(done) == 3 * 4  # three blocks, two pieces a worker
+    assert len(done) == 3 * 2  # three blocks, two pieces for the one worker of a node
     same_scores(world, "ray", "local")
     for number in range(40):
         shutil.copy(world / "cars" / "0.png", world / "cars" / f"x{number}.png")
@@ -267,4 +271,6 @@ def test_a_job_that_always_kills_its_worker_is_given_up_and_all_others_are_done(
     assert "ended 3 times" in found[3].why
     assert found[5] == Failed(5, "job 5", "five is no number")
     assert [found[n].value for n in range(10) if isinstance(found[n], Done)] == [100, 101, 102, 104, 106, 107, 108, 109]
-    assert len(list(tmp_path.glob("3-*"))) == ATTEMPTS == len(said)
+    # One more where a result that was on its way died with its worker, and so the job before was suspected.
+    assert ATTEMPTS <= len(list(tmp_path.glob("3-*"))) <= ATTEMPTS + 1
+    assert len(said) == len(list(tmp_path.glob("3-*")))
