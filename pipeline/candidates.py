@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neglabel import NeglabelError, UsageError
+from neglabel import UsageError
 from neglabel.corpora.dedupe import Mode
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
-from neglabel.pipeline.shards import records_of
+from neglabel.pipeline.store_parts import continues, parts_of, shards_of
 
 TEXT_COLUMNS = ("text", "pos", "language", "source", "key", "gloss")
 
@@ -45,23 +45,23 @@ def open_stores(paths: Sequence[Location]) -> Stores:
     Raises:
         UsageError: nothing there, no ``text`` or ``embedding``, another model or dimension, an unfinished store.
     """
-    files: list[Location] = []
-    keys: list[str] = []
+    found: list[tuple[Location, str]] = []
     manifests: list[tuple[Location, dict[str, Any]]] = []
     for path in paths:
         if path.is_dir():
             manifest = read_json(path / "manifest.json", "neglabel-candidates")
             if not manifest.get("complete"):
                 raise UsageError(f"{path} is not finished; run the same `neglabel encode` again to finish it")
-            for file, checksum in _shards(path, manifest):
-                files.append(file)
-                keys.append(checksum)
+            if manifest.get("part") is None:
+                found += shards_of(path, manifest)
+            elif not continues(manifests, manifest):
+                found += parts_of(path, manifest, paths)
             manifests.append((path, manifest))
         else:
             store.require_columns(path, ["text", "embedding"])
-            files.append(path)
             about_file = path.stat()
-            keys.append(f"{path.resolve()} {about_file.st_size} {about_file.st_mtime_ns}")
+            found.append((path, f"{path.resolve()} {about_file.st_size} {about_file.st_mtime_ns}"))
+    files = [path for path, _ in found]
     dimensions = {path: d for path in files if (d := store.dimension(path)) is not None}
     if not dimensions:
         raise UsageError(f"no candidates in {', '.join(map(str, paths))}; encode some words first")
@@ -79,21 +79,13 @@ def open_stores(paths: Sequence[Location]) -> Stores:
             )
     about = manifests[0][1] if manifests else {}
     modes: list[Mode] = [manifest.get("dedupe", "text") for _, manifest in manifests]
+    # Parts of one encode are one store.
+    whole = len(manifests) == len(paths) and all(continues(manifests[:1], other) for _, other in manifests[1:])
     return Stores(
         tuple(files), dimension, about.get("model"), about.get("preset"), about.get("prompts"),
         modes[0] if len(set(modes)) == 1 else "text",
-        tuple(keys), about.get("dedupe") if len(paths) == 1 else None,
+        tuple(key for _, key in found), about.get("dedupe") if whole else None,
     )  # fmt: skip
-
-
-def _shards(folder: Location, manifest: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    for record in records_of(manifest, folder / "manifest.json"):
-        if not record["rows"]:
-            continue
-        path = folder / record["file"]
-        if not path.is_file() or store.open_parquet(path).metadata.num_rows != record["rows"]:
-            raise NeglabelError(f"{path} is missing or cut; run the same `neglabel encode` again to mend it")
-        yield path, record["sha256"]
 
 
 def text_groups(path: Location, names: Sequence[str]) -> Iterator[pa.Table]:

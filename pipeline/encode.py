@@ -9,11 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neglabel import NeglabelError
 from neglabel.corpora import Candidate, check_corpus, provenance, rows_expected
 from neglabel.corpora.draw import silent
 from neglabel.pipeline.clock import Clock
-from neglabel.pipeline.encode_manifest import FORMAT, finish, open_manifest, save
+from neglabel.pipeline.encode_manifest import FORMAT, finish, open_manifest, place, recorded, save
 from neglabel.pipeline.encode_reader import Reading, Words
+from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.estimate import estimate
 from neglabel.pipeline.files import claim_folder
 from neglabel.pipeline.lock import one_writer
@@ -26,10 +28,10 @@ from neglabel.pipeline.settings import EncodeSettings
 
 if TYPE_CHECKING:
     # At run time torch is imported only where something is encoded: a dry run stays small.
-    from neglabel.pipeline.models import LoadedModel
+    from neglabel.pipeline.encode_local import Local
+    from neglabel.pipeline.encode_ray import RayPool
     from neglabel.pipeline.shard_words import ShardWords
     from neglabel.pipeline.shards import ShardRecord
-    from neglabel.pipeline.text_encoder import TextEncoder
 
 
 @one_writer(lambda settings, *_: [] if settings.dry_run else [("--out", settings.out)])
@@ -49,6 +51,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         NeglabelError: weights or corpus can't be read, the disk refuses.
     """
     start = time.monotonic()
+    check_engine(settings.engine, settings.address)
     preset = PRESETS[settings.preset]
     specs = [corpus_in(Path.cwd(), spec) for spec in settings.corpus or (preset.corpus,)]
     prompts = Prompts({**preset.prompts, **settings.prompt})
@@ -58,24 +61,35 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     if settings.dry_run or settings.out is None:
         return estimate(settings, specs, prompts, reporter)
 
-    from neglabel.pipeline.encode_workers import check_devices
-    from neglabel.pipeline.models import resolve_device
-    from neglabel.pipeline.precision import load_settled
-    from neglabel.pipeline.text_encoder import TextEncoder
-
     claim_folder(settings.out, FORMAT, create=False)
-    check_devices(resolve_device(settings.device).type, settings.devices)
-    loaded, choice = load_settled(settings, reporter.say)
-    loaded.model.visual = None  # more than half of a model's memory, and no word needs it
-    encoder = TextEncoder.of(loaded, settings.batch_size, reporter.say)
+    with _engine(settings, reporter) as engine:
+        return _encode(settings, specs, prompts, engine, clock, start, reporter)
+
+
+def _engine(settings: EncodeSettings, reporter: Reporter) -> Local | RayPool:
+    if settings.engine == "ray":
+        from neglabel.pipeline.encode_ray import RayPool
+
+        return RayPool(settings, reporter)
+    from neglabel.pipeline.encode_local import Local
+
+    return Local(settings, reporter.say)
+
+
+def _encode(
+    settings: EncodeSettings, specs: list[Any], prompts: Prompts, engine: Local | RayPool, clock: Clock, start: float,
+    reporter: Reporter,
+) -> dict[str, Any]:  # fmt: skip
+    assert settings.out is not None
+    facts = engine.facts
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
     began = time.monotonic()
     words = Words(
         Reading(tuple(specs), settings.dedupe, settings.limit, settings.shard_rows, prompts.templates), clock,
-        _too_long(encoder, prompts) if settings.too_long == "drop" else None,
+        _too_long(engine, prompts) if settings.too_long == "drop" else None,
         (settings.sample, settings.seed, settings.weights) if settings.sample else None,
         lambda steps: reporter.track(steps, "words", rows_expected(specs), size=int),
-        apart=loaded.device.type == "cuda",
+        apart=engine.apart,
     )  # fmt: skip
     shards = iter(words)
     first = next(shards)
@@ -83,7 +97,7 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         reporter.warn(sentence)
     claim_folder(settings.out, FORMAT)
     effective = settings.model_copy(
-        update={"corpus": tuple(specs), "prompt": prompts.templates, "pretrained": loaded.identity["pretrained"]}
+        update={"corpus": tuple(specs), "prompt": prompts.templates, "pretrained": facts.identity["pretrained"]}
     )
     manifest = open_manifest(
         effective,
@@ -92,30 +106,40 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
             "sources": [provenance(spec) for spec in specs],
             "preset": settings.preset,
             "prompts": prompts.templates,
-            "model": dict(loaded.identity),
-            "precision": loaded.precision,
-            **choice,
-            "device": loaded.device.type,
+            "model": dict(facts.identity),
+            "precision": facts.precision,
+            **facts.choice,
+            "device": facts.kind,
             **{name: getattr(settings, name) for name in (
                 "storage", "dedupe", "shard_rows", "batch_size", "limit", "sample", "too_long")},
             "seed": settings.seed if settings.sample else None,
             "weights": list(settings.weights) or None,
-            "path": encoder.path,
+            "path": facts.path,
             "planner": PLANNER_VERSION,
-            "token_budget": encoder.token_budget,
+            "token_budget": facts.token_budget,
+            "part": settings.part,
         },
     )
     expected = rows_expected(specs, settings.sample or settings.limit)
+    if expected and settings.part:
+        expected = -(-expected // settings.part[1])
     reporter.say(
-        f"encode: {settings.model} on {loaded.device}, {loaded.precision}, stored as {settings.storage}; "
+        f"encode: {settings.model} on {engine.device}, {facts.precision}, stored as {settings.storage}; "
         + (f"up to {expected:,} words expected" if expected else "number of words not known beforehand")
     )
-    kept, encoded = sum(record["rows"] for record in manifest["shards"]), 0
+    kept, encoded = sum(record["rows"] for _, record in recorded(manifest)), 0
     every = chain(iter([first]), shards)
     del first  # a shard's words are let go when it is written
-    with closing(shards), closing(_work(settings, every, manifest, loaded, encoder, clock, began, reporter)) as work:
+    with closing(shards), closing(_work(settings, every, manifest, engine, clock, began, reporter)) as work:
         for rows in reporter.track(work, "encode", expected, "words", kept, size=int):
             encoded += rows
+    if engine.failed:
+        many = len(engine.failed) > 1
+        raise NeglabelError(
+            f"{settings.out}: {len(engine.failed)} shard{'s' * many} can't be encoded, the others are done; "
+            f"{'; '.join(engine.failed[:5])}{'; …' * (len(engine.failed) > 5)}. "
+            "Run it again to encode only what is missing"
+        )
     finish(settings.out, manifest, words.records())
     for sentence in silent(manifest["words"]):
         reporter.warn(sentence)
@@ -133,7 +157,9 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
     }
 
 
-def _too_long(encoder: TextEncoder, prompts: Prompts) -> Callable[[Candidate], str | None]:
+def _too_long(engine: Local | RayPool, prompts: Prompts) -> Callable[[Candidate], str | None]:
+    encoder = engine.encoder
+
     def unfit(word: Candidate) -> str | None:
         cut = encoder.truncated([prompts.of(word.text, word.pos, word.language)])[0]
         return "too-long-for-model" if cut else None
@@ -142,31 +168,19 @@ def _too_long(encoder: TextEncoder, prompts: Prompts) -> Callable[[Candidate], s
 
 
 def _work(
-    settings: EncodeSettings, words: Iterable[ShardWords], manifest: dict[str, Any], loaded: LoadedModel,
-    encoder: TextEncoder, clock: Clock, began: float, reporter: Reporter,
+    settings: EncodeSettings, words: Iterable[ShardWords], manifest: dict[str, Any], engine: Local | RayPool,
+    clock: Clock, began: float, reporter: Reporter,
 ) -> Generator[int, None, None]:  # fmt: skip
-    """Encodes the shards that are to do, here or in processes, and records each as it is done; yields rows."""
-    from neglabel.pipeline.encode_work import encode_here, to_do
-    from neglabel.pipeline.encode_workers import Recipe, encode_in_processes, places
+    """Encodes the shards that are to do, wherever the engine does, and records each as it is done; yields rows."""
+    from neglabel.pipeline.encode_work import to_do
 
     assert settings.out is not None
     folder, before = settings.out, dict(manifest.get("time", {}))
 
     def record(number: int, shard: ShardRecord) -> None:
-        assert number <= len(manifest["shards"])  # finished shards have no gap
-        manifest["shards"][number : number + 1] = [shard]
+        place(manifest, number, shard)
         spent = {**clock.seconds, "wall": time.monotonic() - began}
         manifest["time"] = {step: round(before.get(step, 0) + more, 3) for step, more in spent.items()}
         save(folder, manifest)
 
-    shards = to_do(words, manifest["shards"], folder, reporter)
-    devices, workers = places(loaded.device.type, settings.devices, settings.workers)
-    if not workers:
-        yield from encode_here(shards, folder, encoder, settings.storage, record, clock)
-        return
-    known = loaded.identity
-    recipe = Recipe(
-        settings.model, known["pretrained"], known["quick_gelu"], known["checkpoint_sha256"], encoder.path,
-        loaded.precision, settings.batch_size, settings.storage, folder,
-    )  # fmt: skip
-    yield from encode_in_processes(shards, recipe, devices, workers, record, clock)
+    yield from engine.run(to_do(words, manifest, folder, reporter), record, clock)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from neglabel import UsageError
 from neglabel.corpora.uri import Location
@@ -12,18 +13,22 @@ from neglabel.pipeline.files import VERSION, read_json, versions, write_json, wr
 from neglabel.pipeline.plan import merge_counts
 from neglabel.pipeline.settings import EncodeSettings
 
+if TYPE_CHECKING:
+    from neglabel.pipeline.shards import ShardRecord
+
 FORMAT = "neglabel-candidates"
+_SHARD = re.compile(r"(shard|rejected)-\d{5,}(-[0-9a-f]{8})?\.parquet")
 #: What must agree for a store to be continued.
 IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
             "batch_size", "limit", "sample", "seed", "weights", "too_long", "path", "planner",
-            "token_budget")  # fmt: skip
+            "token_budget", "part")  # fmt: skip
 #: What a store says that was made before there were these.
-BEFORE = {"sample": None, "seed": None, "weights": None, "too_long": "keep"}
+BEFORE = {"sample": None, "seed": None, "weights": None, "too_long": "keep", "part": None}
 
 
 def open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dict[str, Any]:
     """A new manifest, written before any shard, or the folder's own, refused where it was made otherwise."""
-    from neglabel.pipeline.shards import records_of
+    from neglabel.pipeline.shards import beyond_of, records_of
 
     assert settings.out is not None
     path = settings.out / "manifest.json"
@@ -52,7 +57,9 @@ def open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dict
                 f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
                 "give the same settings to continue it, or name a new folder"
             )
-    return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path)}
+    beyond = {"beyond": found} if (found := beyond_of(manifest, path)) else {}
+    manifest.pop("beyond", None)
+    return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path), **beyond}
 
 
 def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -60,8 +67,35 @@ def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return key not in ("model", "pretrained") and old.get(key) != new.get(key)
 
 
+def recorded(manifest: Mapping[str, Any]) -> Iterator[tuple[int, ShardRecord]]:
+    """The finished shards with their numbers in the stream, ascending; a part has every n-th of them (``part``)."""
+    first, step = manifest.get("part") or (0, 1)
+    places = {**dict(enumerate(manifest["shards"])), **{int(k): r for k, r in manifest.get("beyond", {}).items()}}
+    for place in sorted(places):
+        yield first + place * step, places[place]
+
+
+def place(manifest: dict[str, Any], number: int, record: ShardRecord) -> None:
+    """Record the finished shard ``number``; shards finish in any order.
+
+    ``shards`` is what is finished without a gap, as every version reads it; what lies beyond a gap waits in ``beyond``,
+    by its index there, until the gap is closed.
+    """
+    first, step = manifest.get("part") or (0, 1)
+    index = (number - first) // step
+    shards, beyond = manifest["shards"], manifest.pop("beyond", {})
+    if index <= len(shards):
+        shards[index : index + 1] = [record]
+    else:
+        beyond[str(index)] = record
+    while (waiting := beyond.pop(str(len(shards)), None)) is not None:
+        shards.append(waiting)
+    if beyond:
+        manifest["beyond"] = beyond
+
+
 def save(folder: Location, manifest: dict[str, Any]) -> None:
-    manifest["counts"] = merge_counts([record["counts"] for record in manifest["shards"]])
+    manifest["counts"] = merge_counts([record["counts"] for _, record in recorded(manifest)])
     write_json(folder / "manifest.json", manifest)
 
 
@@ -70,3 +104,8 @@ def finish(folder: Location, manifest: dict[str, Any], words: list[dict[str, Any
     if not manifest.get("complete") or manifest.get("words") != words:
         manifest.update(words=words, complete=True)
         save(folder, manifest)
+    # What a worker wrote that was thought dead, or what was encoded again under another name.
+    named = {name for _, record in recorded(manifest) for name in (record["file"], record["rejected_file"])}
+    for path in folder.iterdir():
+        if _SHARD.fullmatch(path.name) and path.name not in named:
+            path.unlink(missing_ok=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from typing import Any
 
 from neglabel import UsageError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline.clock import Clock
+from neglabel.pipeline.encode_manifest import recorded, save
 from neglabel.pipeline.overlap import ahead, behind, short_turns
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.shard_words import ShardWords
@@ -19,16 +22,24 @@ Record = Callable[[int, ShardRecord], None]
 
 
 def to_do(
-    words: Iterable[ShardWords], done: Sequence[ShardRecord], folder: Location, reporter: Reporter
+    words: Iterable[ShardWords], manifest: dict[str, Any], folder: Location, reporter: Reporter
 ) -> Iterator[tuple[int, ShardWords]]:
-    """The shards that aren't finished, with their numbers: those of ``done`` that are whole are passed over.
+    """The shards that aren't finished, with their numbers: those of ``manifest`` that are whole are passed over.
+
+    A part (``--shard-of``) takes its own alone; at the end it notes a digest of all words (``stream``), by which
+    ``mine`` knows that the parts are of one stream. A store is not complete while one of its shards is to do.
 
     Raises:
         UsageError: the corpus gives other words than when a finished shard was encoded, or fewer.
     """
-    done, number = list(done), -1
+    done, number = dict(recorded(manifest)), -1
+    first, step = manifest.get("part") or (0, 1)
+    stream = hashlib.sha256()
     for number, shard in enumerate(words):
-        if number < len(done):
+        stream.update(shard.digest.encode())
+        if number % step != first:
+            continue
+        if number in done:
             if done[number]["words_sha256"] != shard.digest:
                 raise UsageError(
                     f"--out {folder}: the corpus gives other words for shard {number} than when it was encoded; "
@@ -38,9 +49,14 @@ def to_do(
             if problem is None:
                 continue
             reporter.warn(f"{folder}: {problem}; encoding that shard again")
+        if manifest.get("complete"):
+            manifest["complete"] = False
+            save(folder, manifest)
         yield number, shard
-    if number + 1 < len(done):
+    if number < max(done, default=-1):
         raise UsageError(f"--out {folder}: the corpus has fewer words than when encoded; name a new folder")
+    if manifest.get("part") and manifest.get("stream") != stream.hexdigest():
+        manifest.update(stream=stream.hexdigest(), complete=False)
 
 
 def encode_here(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.uri import Location
@@ -25,6 +25,21 @@ from neglabel.pipeline.text_encoder import TextEncoder
 if TYPE_CHECKING:
     from neglabel.pipeline.encode_work import Record
     from neglabel.pipeline.shard_words import ShardWords
+
+
+class Facts(NamedTuple):
+    """What is known of a text tower that is loaded, as a manifest has it; ``kind`` of device is ``cpu`` or ``cuda``.
+
+    ``choice`` is what ``--precision auto`` came to, ``said`` what was said of the tower for people.
+    """
+
+    identity: Mapping[str, Any]
+    precision: str
+    choice: Mapping[str, Any]
+    kind: str
+    path: str
+    token_budget: int
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

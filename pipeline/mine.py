@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from neglabel import UsageError
 from neglabel.indexes.cores import cores
 from neglabel.pipeline.candidates import Stores, open_stores
 from neglabel.pipeline.choose_rows import choose_for_each
+from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.labels import is_parquet, load_labels, read_lines
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.mine_arrays import select
@@ -24,6 +26,9 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.search import on_gpu
 from neglabel.pipeline.text_encoder import TextEncoder
+
+if TYPE_CHECKING:
+    from neglabel.pipeline.mine_ray import RayFiles
 
 __all__ = ["check", "mine", "select"]
 
@@ -44,6 +49,21 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     """
     start = time.monotonic()
     excluded = check(settings)
+    with _elsewhere(settings, reporter) as files:
+        return _mine(settings, excluded, files, start, reporter)
+
+
+def _elsewhere(settings: MineSettings, reporter: Reporter) -> AbstractContextManager[RayFiles | None]:
+    if settings.engine == "local":
+        return nullcontext()
+    from neglabel.pipeline.mine_ray import RayFiles
+
+    return RayFiles(settings, reporter)
+
+
+def _mine(
+    settings: MineSettings, excluded: list[str], files: RayFiles | None, start: float, reporter: Reporter
+) -> dict[str, Any]:
     stores = open_stores(settings.candidates)
     if settings.preset and stores.preset and settings.preset != stores.preset:
         raise UsageError(
@@ -68,7 +88,7 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
     percentile = preset.percentile if settings.percentile is None else settings.percentile
     selections = choose_for_each(
         stores, settings.dedupe or stores.dedupe, [() if keep_ids else labels.names for labels in all_labels], excluded,
-        per_pos, settings.sample, settings.seed, work.words,
+        per_pos, settings.sample, settings.seed, files.words(work) if files else work.words,
     )  # fmt: skip
     for selection in selections:
         if settings.sample and selection.rows < settings.sample:
@@ -79,13 +99,18 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
         LabelSet(labels, selection, group_sizes(settings, preset, selection, reporter))
         for labels, selection in zip(all_labels, selections, strict=True)
     ]
-    gpu = any(on_gpu(labels.embedding, percentile, settings.device) is not None for labels in all_labels)
+    gpu = not files and any(on_gpu(labels.embedding, percentile, settings.device) is not None for labels in all_labels)
     reporter.say(
         f"mine: {max(each.rows for each in selections):,} candidates, "
         f"{' + '.join(f'{len(labels.names):,}' for labels in all_labels)} labels, "
-        f"on {'the GPU' if gpu else f'{cores()} cores'}, float32 then float64"
+        f"on {files or ('the GPU' if gpu else f'{cores()} cores')}, float32 then float64"
     )
-    found = best_rows(settings, stores, sets, percentile, work, reporter)
+    spread_files = None
+    if files is not None:
+        spread_files = files.second_pass(
+            [each.labels.embedding for each in sets], percentile, [each.sizes for each in sets], stores.dimension
+        )
+    found = best_rows(settings, stores, sets, percentile, work, reporter, spread_files)
     identity = model[0].identity if model else stores.model
     top, share = asked_for(settings, preset)
     summaries = []
@@ -94,7 +119,7 @@ def mine(settings: MineSettings, reporter: Reporter) -> dict[str, Any]:
             update={
                 "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
                 "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe, "top": top, "top_share": share,
-                "label_prompt": one.labels.prompts, "work": None,
+                "label_prompt": one.labels.prompts, "work": None, "engine": "local", "address": None,
             }
         )  # fmt: skip
         summaries.append(write_negatives(effective, stores, one.selection, one.labels, mined, identity))
@@ -112,6 +137,7 @@ def check(settings: MineSettings) -> list[str]:
     Raises:
         UsageError: an output that would overwrite something, a missing file, a prompt without ``{}``.
     """
+    check_engine(settings.engine, settings.address)
     if len(settings.label_sets) > 1 and settings.out.suffix:
         raise UsageError(f"--out {settings.out}: name a folder, for there are several --labels")
     for each in settings.each():
@@ -145,7 +171,8 @@ def _encoder(settings: MineSettings, stores: Stores, used: list[LoadedModel]) ->
             used.append(
                 load_known(
                     stores.model, "the candidates", settings.model, settings.pretrained, settings.quickgelu,
-                    settings.device,
+                    # A driver needs no GPU, nor does it take one from its workers.
+                    settings.device if settings.engine == "local" else "cpu",
                 )
             )  # fmt: skip
         return TextEncoder.of(used[0])

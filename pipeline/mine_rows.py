@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import Selection, take_text
 from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.mine_blocks import ZeroLength, read_rows, refuse, search_rows
+from neglabel.pipeline.mine_files import FileTask, SpreadFiles, record_of, tops
 from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.mine_sizes import draw
 from neglabel.pipeline.mine_work import Record, Work
@@ -36,8 +37,13 @@ def best_rows(
     percentile: float,
     work: Work,
     reporter: Reporter,
+    spread_files: SpreadFiles | None = None,
 ) -> list[Mined]:
-    """The second pass, once for all label sets: reads the embeddings of what ``work`` doesn't know yet."""
+    """The second pass, once for all label sets: reads the embeddings of what ``work`` doesn't know yet.
+
+    Args:
+        spread_files: does the files elsewhere (:mod:`neglabel.pipeline.mine_ray`); None: here, one after the other.
+    """
     drawn = [None if settings.random is None else draw(settings.random, each.selection, each.sizes) for each in sets]
     # Of a random baseline nothing is kept: what is drawn depends on all candidates.
     keep = work if settings.random is None else Work(None, stores)
@@ -50,12 +56,13 @@ def best_rows(
     while True:
         searches = [
             Search(each.labels.embedding, percentile, each.sizes,
-                   index=on_gpu(each.labels.embedding, percentile, settings.device), drawn=lots)
+                   drawn=lots,
+                   index=None if spread_files else on_gpu(each.labels.embedding, percentile, settings.device))
             for each, lots in zip(sets, drawn, strict=True)
         ]  # fmt: skip
         pass_ = _Pass(stores, sets, searches, keep, keys)
         pass_.recall(outdated)
-        pass_.run(reporter)
+        pass_.run(reporter, spread_files, drawn)
         # More may be asked for than before, or candidates may be gone: then less was kept of a file than is needed.
         short = {
             (which, number)
@@ -94,10 +101,20 @@ class _Pass:
                 self.text[which][number] = record.text
                 search.recall(record.rows, self._start(number), record.histogram)
 
-    def run(self, reporter: Reporter) -> None:
+    def run(
+        self, reporter: Reporter, spread_files: SpreadFiles | None, drawn: Sequence[NDArray[np.int64] | None]
+    ) -> None:
         """Read and search the other files."""
         files = range(len(self.stores.files))
         missing = [{n for n in files if n not in recalled} for recalled in self.recalled]
+        if spread_files is not None:
+            asked = (self._task(number, missing, drawn) for number in files if any(number in some for some in missing))
+            rows = sum(len(self.sets[0].selection.keep[n]) for n in set().union(*missing))
+            found = spread_files(asked)
+            for number, records in reporter.track(found, "mine", rows, "candidates", size=self._size_of):
+                for which, record in records.items():
+                    self._merge(which, number, record)
+            return
         blocks = read_rows(self.stores.files, [each.selection for each in self.sets], missing)
         counted = [np.zeros(len(EDGES) - 1, np.int64) for _ in self.sets]
         left = [
@@ -118,15 +135,34 @@ class _Pass:
         except ZeroLength as error:
             refuse(self.stores.files[error.args[0]])
 
+    def _size_of(self, found: tuple[int, Any]) -> int:
+        return len(self.sets[0].selection.keep[found[0]])
+
+    def _task(
+        self, number: int, missing: Sequence[Set[int]], drawn: Sequence[NDArray[np.int64] | None]
+    ) -> FileTask:
+        rows = slice(self._start(number), int(self.ends[number]))
+        selections = {
+            which: (each.selection.keep[number], each.selection.groups[number], None if lots is None else lots[rows])
+            for which, (each, files, lots) in enumerate(zip(self.sets, missing, drawn, strict=True))
+            if number in files
+        }
+        # No row below what is reached by now can be among the best: most of a file need not be measured, nor sent.
+        bounds = {which: [best.bound for best in tops(self.searches[which])] for which in selections}
+        return FileTask(number, self.stores.files[number], selections, bounds)
+
+    def _merge(self, which: int, number: int, record: Record) -> None:
+        """A file's record as from an earlier run; but it was made for this one, so it suffices."""
+        self.searches[which].recall(record.rows, self._start(number), record.histogram)
+        for best in tops(self.searches[which]):
+            best.result()  # ranked: the bound rises
+        self.text[which][number] = record.text
+        if self.work.folder is not None:
+            self.work.save(number, self.keys[which][number], record)
+
     def _keep(self, which: int, number: int, histogram: NDArray[np.int64]) -> None:
-        search, start = self.searches[which], self._start(number)
-        held, bounds = search.held(start, int(self.ends[number]))
-        for rows in held:
-            if rows:
-                rows["row"] = rows.pop("position") - start
-        wanted = np.unique(np.concatenate([np.empty(0, np.int64), *(rows["row"] for rows in held if rows)]))
-        text = take_text(self.stores, self.sets[which].selection, wanted + start)
-        record = Record(held, bounds, histogram, (wanted, text))
+        record = record_of(self.stores, self.sets[which].selection, self.searches[which], self._start(number),
+                           int(self.ends[number]), histogram)  # fmt: skip
         self.text[which][number] = record.text
         self.work.save(number, self.keys[which][number], record)
 

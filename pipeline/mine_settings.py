@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from neglabel.pipeline.engine import Address, Engine
 from neglabel.pipeline.option_types import Device, Location, Many, Share, StageSettings
 from neglabel.pipeline.presets import PresetName
 
@@ -49,6 +50,8 @@ class MineSettings(StageSettings):
     pretrained: str | None = Field(None, description="weights of that model")
     quickgelu: bool | None = Field(None, description="see `encode`")
     device: Device = Field("auto", description="auto, cpu or cuda")
+    engine: Engine = "local"
+    address: Address = None
 
     @model_validator(mode="after")
     def _one_size(self) -> MineSettings:

@@ -62,6 +62,14 @@ class Work:
 
     def words(self, number: int) -> Words:
         """The digests of a file's words, kept or read from it."""
+        found = self.kept_words(number)
+        if found is None:
+            found = read_words(self.stores.files[number])
+            self.keep_words(number, found)
+        return found
+
+    def kept_words(self, number: int) -> Words | None:
+        """Those digests where they are kept, whole."""
         path = self._path("words", number, "npy")
         if path is not None and path.is_file():
             try:
@@ -70,11 +78,14 @@ class Work:
                     return Words(np.ascontiguousarray(kept[:, :2]), np.ascontiguousarray(kept[:, 2]))
             except (OSError, ValueError):
                 pass  # damaged: made again
-        found = read_words(self.stores.files[number])
+        return None
+
+    def keep_words(self, number: int, words: Words) -> None:
+        """Keep a file's digests for the next run."""
+        path = self._path("words", number, "npy")
         if path is not None:
             with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, np.column_stack([found.text, found.pos]))
-        return found
+                np.save(file, np.column_stack([words.text, words.pos]))
 
     def key(self, number: int, selection: Selection, labels: NDArray[Any], percentile: float) -> str:
         """What a file's best rows depend on, but for M."""

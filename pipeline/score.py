@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neglabel import UsageError
 from neglabel.indexes.flat import index_on
 from neglabel.pipeline import config, store
+from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json, write_text
+from neglabel.pipeline.images import Source
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
 from neglabel.pipeline.places import images_in
@@ -24,6 +29,10 @@ from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
+from neglabel.pipeline.scores.neglabel import Groups
+
+if TYPE_CHECKING:
+    from neglabel.pipeline.score_ray import RayScoring
 
 FORMAT = "neglabel-scores"
 
@@ -44,7 +53,21 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         UsageError: what was asked can't be done as asked (see :mod:`neglabel.pipeline.score_plan`).
         NeglabelError: a damaged input, or with ``strict`` a picture that can't be decoded.
     """
+    with ExitStack() as open_:
+        return _score(settings, open_, reporter)
+
+
+def _scorer(
+    names: Sequence[str], labels: NDArray[np.float32], negatives: NDArray[np.float32], texts: Sequence[str],
+    temperatures: Mapping[str, float], groups: Groups | None, device: str,
+) -> Scorer:  # fmt: skip
+    share = temperatures.get("neglabel", SCORES["neglabel"].temperature)
+    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share)
+
+
+def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dict[str, Any]:
     begun = time.monotonic()
+    check_engine(settings.engine, settings.address)
     temperatures = options_checked(settings)
     metadata = negatives_metadata(settings.negatives)
     if not settings.labels.exists():
@@ -52,7 +75,9 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
     sets = data_sets(settings)
     sources = [data.source for data in sets]
     claim_folder(settings.out, FORMAT, create=False)  # a refusal should not wait for the model
-    model = ModelOnDemand(settings, metadata.get("model"), foreign(settings, metadata, sets), reporter)
+    # A driver needs no GPU, nor does it take one from its workers.
+    local = settings if settings.engine == "local" else settings.model_copy(update={"device": "cpu"})
+    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, sets), reporter)
     model.check(sources)
     negatives = load_negatives(settings.negatives, settings.negatives_prompt, model.text)
     silent = [name for name in temperatures if SCORES[name].needs_negatives and not len(negatives)]
@@ -69,21 +94,15 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **placed}
     )
     same_dimension(settings, negatives, labels, sets, model)
+    far = _elsewhere(settings, model, sources, reporter)
+    if far is not None:
+        open_.enter_context(far)
     model.prepare(sources)
     check_embeddings(sets, labels.shape[1], reporter)
-    scorer = Scorer(
-        names,
-        labels,
-        index_on(
-            model.device if settings.device == "auto" else settings.device,
-            negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32),
-            groups,
-            labels,
-        ),
-        negatives.texts,
-        temperatures,
-        temperatures.get("neglabel", SCORES["neglabel"].temperature),
-    )
+    vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
+    device = "cpu" if far is not None else model.device if settings.device == "auto" else settings.device
+    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device)
+    scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
     pictures = sum(len(source.items) for source in sources)
     reporter.say(
         f"score: {model.words()}; {_counted(pictures, 'picture')} in {_counted(len(sets), 'data set')}, "
@@ -145,6 +164,21 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
         "seconds": seconds,
         "time": spent,
     }
+
+
+def _elsewhere(
+    settings: ScoreSettings, model: ModelOnDemand, sources: Sequence[Source], reporter: Reporter
+) -> RayScoring | None:
+    """The workers of another engine, ready; ``model`` then has pictures encoded by them."""
+    if settings.engine == "local":
+        return None
+    from neglabel.pipeline.score_ray import RayScoring
+
+    pictures = any(source.embeddings is None for source in sources)
+    far = RayScoring(settings, model.loaded.identity if pictures else None, model.times, reporter)
+    if pictures:
+        model.encode_by(far.encoder)
+    return far
 
 
 def _counted(number: int, noun: str) -> str:

@@ -112,6 +112,10 @@ class ModelOnDemand:
             precision=settings.precision, notice=self.reporter.warn, times=self.times,
         )  # fmt: skip
 
+    def encode_by(self, encoder: Any) -> None:
+        """Have pictures encoded by ``encoder``, which stands for an :class:`ImageEncoder`."""
+        self.__dict__["_encoder"] = encoder
+
     def pictures(self, source: Source) -> Iterator[Encoded]:
         """Encode all pictures of ``source`` in order, through the cache where there is one."""
         if self.settings.cache is None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from neglabel.pipeline.engine import Address, Engine
 from neglabel.pipeline.option_types import Device, Location, Many, NumberPairs, Pairs, StageSettings
 
 
@@ -49,3 +50,5 @@ class ScoreSettings(StageSettings):
     pretrained: str | None = Field(None, description="weights of that model")
     quickgelu: bool | None = Field(None, description="see `encode`")
     device: Device = Field("auto", description="auto, cpu or cuda")
+    engine: Engine = "local"
+    address: Address = None

@@ -166,7 +166,9 @@ class Search:
                 best.push(held["distance"], held["row"] + start, **columns)
 
 
-def on_gpu(labels: NDArray[np.floating[Any]], percentile: float, device: Device) -> PercentileIndex | LabelProducts | None:
+def on_gpu(
+    labels: NDArray[np.floating[Any]], percentile: float, device: Device
+) -> PercentileIndex | LabelProducts | None:
     """What mines on the GPUs there are, for labels (K, D) of any length; None where the CPU counts.
 
     The labels in every GPU, where PyTorch finds any. Where only FAISS does: its index, if it answers as many neighbours

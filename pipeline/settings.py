@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from neglabel.pipeline.engine import Address, Engine, ShardOf
 from neglabel.pipeline.option_types import Device, Location, Many, StageSettings, Templates, Weights
 from neglabel.pipeline.presets import PresetName
 
@@ -66,6 +67,17 @@ class EncodeSettings(_Model):
     too_long: Literal["keep", "drop"] = Field(
         "keep", description="words whose prompt exceeds the model's context: keep them cut, or drop"
     )
+    shard_of: ShardOf = Field(
+        None, description="I/N: encode every N-th shard alone, from the I-th (0 to N-1), for `mine` to read with the "
+        "other parts; each part has its own --out"
+    )
+    engine: Engine = "local"
+    address: Address = None
+
+    @property
+    def part(self) -> list[int] | None:
+        """``shard_of`` as numbers."""
+        return [int(number) for number in self.shard_of.split("/")] if self.shard_of else None
 
     @field_validator("out")
     @classmethod
@@ -80,6 +92,8 @@ class EncodeSettings(_Model):
             raise ValueError("--sample and --limit exclude each other; give one")
         if self.weights and not self.sample:
             raise ValueError("--weights needs --sample, the size of the mixture")
+        if self.engine == "ray" and self.devices > 1:
+            raise ValueError("--devices is of one machine; leave it out, --engine ray takes all GPUs of the cluster")
         if self.weights and len(self.weights) != (len(self.corpus) or 1):
             raise ValueError(
                 f"--weights gives {len(self.weights)} numbers for {len(self.corpus) or 1} corpora; give one for each"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,19 +39,38 @@ class ShardRecord(TypedDict):
 
 
 _RECORDS = TypeAdapter(list[ShardRecord])
+_BEYOND = TypeAdapter(dict[str, ShardRecord])
 
 
 def records_of(manifest: Mapping[str, Any], path: Location) -> list[ShardRecord]:
     """The shards of a store's manifest, checked. Raises NeglabelError where they are no such list."""
+    records: list[ShardRecord] = _checked(_RECORDS, manifest.get("shards"), path, "shards")
+    _names_checked(records, path)
+    return records
+
+
+def beyond_of(manifest: Mapping[str, Any], path: Location) -> dict[str, ShardRecord]:
+    """Those beyond a gap, by their index, checked as :func:`records_of` does."""
+    beyond: dict[str, ShardRecord] = _checked(_BEYOND, manifest.get("beyond", {}), path, "beyond")
+    for index in beyond:
+        if not index.isdecimal():
+            raise NeglabelError(f"{path} is damaged (beyond.{index}); encode into a new folder")
+    _names_checked(beyond.values(), path)
+    return beyond
+
+
+def _checked(kind: TypeAdapter[Any], value: Any, path: Location, key: str) -> Any:
     try:
-        records = _RECORDS.validate_python(manifest.get("shards"))
+        return kind.validate_python(value)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise NeglabelError(f"{path} is damaged (shards.{where}); encode into a new folder") from None
+        raise NeglabelError(f"{path} is damaged ({key}.{where}); encode into a new folder") from None
+
+
+def _names_checked(records: Iterable[ShardRecord], path: Location) -> None:
     for record in records:
         if any(Path(name).name != name for name in (record["file"], record["rejected_file"])):
             raise NeglabelError(f"{path} is damaged: it names {record['file']!r}; encode into a new folder")
-    return records
 
 
 class Prepared(NamedTuple):
@@ -70,12 +90,13 @@ class Computed(NamedTuple):
 
 
 def encode_shard(
-    number: int, shard: ShardWords, folder: Location, encoder: TextEncoder, storage: str, clock: Clock
-) -> ShardRecord:
+    number: int, shard: ShardWords, folder: Location, encoder: TextEncoder, storage: str, clock: Clock,
+    by_content: bool = False,
+) -> ShardRecord:  # fmt: skip
     """Encode and write one shard; depends on ``shard`` alone, so it can be done again, anywhere."""
     for step in compute(prepare(number, shard, encoder, clock), encoder, storage, clock):
         if isinstance(step, Computed):
-            return write(step, folder, clock)
+            return write(step, folder, clock, by_content)
     raise AssertionError("a shard ends with its embeddings")
 
 
@@ -107,8 +128,13 @@ def compute(prepared: Prepared, encoder: TextEncoder, storage: str, clock: Clock
     yield Computed(prepared, embedding, encoder.budget_used)
 
 
-def write(computed: Computed, folder: Location, clock: Clock) -> ShardRecord:
-    """The last step: the shard's files and the record that proves it is finished."""
+def write(computed: Computed, folder: Location, clock: Clock, by_content: bool = False) -> ShardRecord:
+    """The last step: the shard's files and the record that proves it is finished.
+
+    Args:
+        by_content: name the files also by what is in them. Another machine's embeddings differ in the last bit, so one
+            that was thought dead and writes late would else replace a file whose checksum is recorded.
+    """
     (number, shard, tokenised), embedding, budget = computed
     record = ShardRecord(
         file="", rows=shard.words.num_rows, sha256="", words_sha256=shard.digest,
@@ -118,16 +144,26 @@ def write(computed: Computed, folder: Location, clock: Clock) -> ShardRecord:
         if tokenised is not None and embedding is not None:
             record["token_budget"] = budget
             record["counts"]["truncated"] = int(tokenised.truncated.sum())
-            record["file"] = f"shard-{number:05d}.parquet"
+            mark = _mark(shard.digest, embedding) if by_content else ""
+            record["file"] = f"shard-{number:05d}{mark}.parquet"
             table = shard.words.append_column("truncated", pa.array(tokenised.truncated))
             table = table.append_column("embedding", embedding_array(embedding))
             write_table(folder / record["file"], table)
             record["sha256"] = sha256(folder / record["file"])
         if shard.rejected.num_rows:
-            record["rejected_file"] = f"rejected-{number:05d}.parquet"
+            mark = _mark(shard.digest) if by_content else ""
+            record["rejected_file"] = f"rejected-{number:05d}{mark}.parquet"
             write_table(folder / record["rejected_file"], shard.rejected)
             record["rejected_sha256"] = sha256(folder / record["rejected_file"])
     return record
+
+
+def _mark(digest: str, embedding: NDArray[Any] | None = None) -> str:
+    """``-`` and eight hex digits of what a file holds; pyarrow's version too, since it shapes the bytes."""
+    mark = hashlib.sha256(f"{digest} {pa.__version__}".encode())
+    if embedding is not None:
+        mark.update(np.ascontiguousarray(embedding).data)
+    return f"-{mark.hexdigest()[:8]}"
 
 
 def flaw(record: ShardRecord, folder: Location) -> str | None:
