@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +48,7 @@ def record_of(
 
 
 def mine_file(
-    path: Path, dimension: int, keep: NDArray[np.bool_], group: NDArray[np.uint8], search: Search
+    path: Location, dimension: int, keep: NDArray[np.bool_], group: NDArray[np.uint8], search: Search
 ) -> Record:
     """One file alone through ``search``, which is new: as a pass over many does it, and what ``--work`` keeps of it.
 
