@@ -9,7 +9,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/neglabel quickstart
 
 test: $(VENV)/.installed-test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not soak" -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not soak" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak

@@ -33,8 +33,10 @@ def one_writer(outputs: Callable[..., Iterable[tuple[str, Location | None]]]) ->
         @functools.wraps(stage)
         def alone(*given: Any, **named: Any) -> dict[str, Any]:
             with ExitStack() as held:
+                mine = set[Path]()  # that two options name one place is for the stage to refuse
                 for option, place in outputs(*given, **named):
-                    if isinstance(place, Path):
+                    if isinstance(place, Path) and place.absolute() not in mine:
+                        mine.add(place.absolute())
                         held.enter_context(writing(place, option))
                 return stage(*given, **named)
 
