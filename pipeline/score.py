@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from neglabel import UsageError
 from neglabel.indexes.flat import index_on
 from neglabel.pipeline import config, store
-from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json, write_text
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.lock import one_writer
@@ -67,7 +66,6 @@ def _scorer(
 
 def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dict[str, Any]:
     begun = time.monotonic()
-    check_engine(settings.engine, settings.address)
     temperatures = options_checked(settings)
     metadata = negatives_metadata(settings.negatives)
     if not settings.labels.exists():

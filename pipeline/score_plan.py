@@ -11,6 +11,7 @@ from typing import Literal
 
 from neglabel import UsageError
 from neglabel.corpora.uri import Location, is_uri, location
+from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.images import HF, Source, list_and_root, open_images
 from neglabel.pipeline.option_types import UNSAFE
 from neglabel.pipeline.prompts import check_template
@@ -33,8 +34,10 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
     """The scores asked for and their temperatures, in the order asked.
 
     Raises:
-        UsageError: an unknown score; a temperature of a score not asked for, or not above 0; a prompt without ``{}``.
+        UsageError: an unknown score; a temperature of a score not asked for, or not above 0; a prompt without ``{}``;
+            an engine that isn't installed.
     """
+    check_engine(settings.engine, settings.address)
     for prompt in settings.label_prompt:
         check_template(prompt, f"--label-prompt {prompt}")
     check_template(settings.negatives_prompt, f"--negatives-prompt {settings.negatives_prompt}")

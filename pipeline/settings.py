@@ -57,8 +57,7 @@ class EncodeSettings(_Model):
     batch_size: int = Field(256, ge=1, description="prompts a forward pass, if a text tower needs padding")
     devices: int = Field(1, ge=1, description="with CUDA: so many GPUs, a process or more on each")
     workers: int = Field(
-        0, ge=0, le=64, description="processes a device, each with its copy of the model; 0: this process alone "
-        "(a GPU gains from 4 where there are several million words)"
+        0, ge=0, le=64, description="processes a device, each with its copy of the model; 0: this process alone"
     )
     limit: int | None = Field(None, ge=1, description="stop after so many candidates")
     sample: int | None = Field(None, ge=1, description="draw so many at random from all, whatever their order")
