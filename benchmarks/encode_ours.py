@@ -60,7 +60,8 @@ def ablation(world: Any, _: int) -> Iterator[Made]:
     by_length = np.argsort(lengths, kind="stable")
     for name, order in (("ablation: cut", np.arange(few)), ("ablation: cut, sorted", by_length)):
         yield name, few, lambda order=order: cut_only(world.model, ids[order], lengths[order], order), 0.0
-    yield "ablation: prefix tree", n, lambda: run(EveryNode(found.parts), world.ids, 3_072), 0.0
+    every = EveryNode(found.parts)
+    yield "ablation: prefix tree", n, lambda: run(every, world.ids, 3_072), 0.0
     half = copy.deepcopy(world.model)
     convert_weights_to_lp(half, torch.bfloat16)  # as `--precision bf16` does it: layer norms stay in float32
     lower = TextEncoder(half, world.tokenizer)._settled[1]

@@ -93,10 +93,10 @@ def encode_part(options: Any, count: int, repeats: int, quick: bool) -> dict[str
             batches = (16, 32) if quick else (256, 512, 1024, 2048, 4096)
             peer, theirs = padded(loaded, loaded.tokenizer(prompts[:few]).numpy(), rate, repeats, batches)
             some = prompts if number == 0 else prompts[: max(count // 4, few)]
-            rows = chain([peer], ours(loaded, some, rate, repeats, theirs, 0 if number else min(repeats, 3)))
+            rows = chain([peer], ours(loaded, some, rate, repeats, theirs, 0 if number else repeats))
             if number == 0:
                 few = min(count, 300 if quick else 65_536)
-                ends = end_to_end(model, text, count, precision, 1 if quick else 3, options.commands)
+                ends = end_to_end(model, text, count, precision, repeats, options.commands)
                 rows = chain(rows, peer_end_to_end(loaded, text, few, 32 if quick else 1024), ends)
             base = peer.count / statistics.median(peer.seconds)
             for row in rows:

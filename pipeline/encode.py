@@ -62,7 +62,9 @@ def encode(settings: EncodeSettings, reporter: Reporter) -> dict[str, Any]:
         return estimate(settings, specs, prompts, reporter)
 
     claim_folder(settings.out, FORMAT, create=False)
-    with _engine(settings, reporter) as engine:
+    with clock.busy("load"):
+        loading = _engine(settings, reporter)
+    with loading as engine:
         return _encode(settings, specs, prompts, engine, clock, start, reporter)
 
 
@@ -83,7 +85,6 @@ def _encode(
     assert settings.out is not None
     facts = engine.facts
     # The first shard is planned before anything is written: an empty or unreadable corpus leaves nothing behind.
-    began = time.monotonic()
     words = Words(
         Reading(tuple(specs), settings.dedupe, settings.limit, settings.shard_rows, prompts.templates), clock,
         _too_long(engine, prompts) if settings.too_long == "drop" else None,
@@ -130,7 +131,7 @@ def _encode(
     kept, encoded = sum(record["rows"] for _, record in recorded(manifest)), 0
     every = chain(iter([first]), shards)
     del first  # a shard's words are let go when it is written
-    with closing(shards), closing(_work(settings, every, manifest, engine, clock, began, reporter)) as work:
+    with closing(shards), closing(_work(settings, every, manifest, engine, clock, start, reporter)) as work:
         for rows in reporter.track(work, "encode", expected, "words", kept, size=int):
             encoded += rows
     if engine.failed:
@@ -152,7 +153,7 @@ def _encode(
         "encoded": encoded,
         "seconds": round(seconds, 3),
         "rows_per_second": round(encoded / seconds, 1),
-        "time": {step: round(busy, 3) for step, busy in {**clock.seconds, "wall": time.monotonic() - began}.items()},
+        "time": {step: round(busy, 3) for step, busy in {**clock.seconds, "wall": seconds}.items()},
         "warnings": reporter.warnings,
     }
 
@@ -161,8 +162,11 @@ def _too_long(engine: Local | RayPool, prompts: Prompts) -> Callable[[Candidate]
     encoder = engine.encoder
 
     def unfit(word: Candidate) -> str | None:
-        cut = encoder.truncated([prompts.of(word.text, word.pos, word.language)])[0]
-        return "too-long-for-model" if cut else None
+        prompt = prompts.of(word.text, word.pos, word.language)
+        # No token is less than a character of ASCII; start, end and what a tokenizer puts before a word are a few.
+        if prompt.isascii() and len(prompt) + 8 <= encoder.context_length:
+            return None
+        return "too-long-for-model" if encoder.truncated([prompt])[0] else None
 
     return unfit
 

@@ -224,7 +224,7 @@ def alike(one: Path, other: Path) -> None:
 def calm(tmp_path_factory: pytest.TempPathFactory, words: Path, tiny_model: Path) -> Path:
     out = tmp_path_factory.mktemp("stores") / "calm"
     summary = run(out, words, tiny_model)
-    assert set(summary["time"]) == {"read", "tokenise", "compute", "write", "wall"}
+    assert set(summary["time"]) == {"load", "read", "tokenise", "compute", "write", "wall"}
     assert all(0 < seconds <= summary["time"]["wall"] for seconds in summary["time"].values())
     assert summary["encoded"] == 600
     return out
@@ -233,7 +233,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory, words: Path, tiny_model: Path
 def test_processes_give_the_same_store(tmp_path: Path, words: Path, tiny_model: Path, calm: Path) -> None:
     summary = run(tmp_path / "beside", words, tiny_model, workers=2)
     assert summary["encoded"] == 600
-    assert set(summary["time"]) == {"read", "tokenise", "compute", "write", "wall"}
+    assert set(summary["time"]) == {"load", "read", "tokenise", "compute", "write", "wall"}
     alike(calm, tmp_path / "beside")
 
 
