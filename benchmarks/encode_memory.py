@@ -63,9 +63,13 @@ def main() -> None:
             })  # fmt: skip
             # The image tower is let go before encoding begins.
             above, later = (peak * 1024 - size) / 1e9, (encoding * 1024 - text_size) / 1e9
-            print(f"{count:>10,} words: peak {peak * 1024 / 1e9:.2f} GB, {above:.2f} above both towers; while encoding "
-                  f"{encoding * 1024 / 1e9:.2f} GB, {later:.2f} above the text tower; {float(said[3]):.0f} s", flush=True)  # fmt: skip
-    result = {"date": str(date.today()), "layers": options.layers, "weights_bytes": size, "text_bytes": text_size, "rows": rows}
+            print(
+                f"{count:>10,} words: peak {peak * 1024 / 1e9:.2f} GB, {above:.2f} above both towers; while encoding "
+                f"{encoding * 1024 / 1e9:.2f} GB, {later:.2f} above the text tower; {float(said[3]):.0f} s",
+                flush=True,
+            )
+    sizes = {"weights_bytes": size, "text_bytes": text_size}
+    result = {"date": str(date.today()), "layers": options.layers, **sizes, "rows": rows}
     options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
