@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 #: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
 TOKEN_BUDGET = {"cpu": 3_072, "cuda": 65_536}
 #: What a RuntimeError says where the system gives no memory: PyTorch's allocator, C++, oneDNN.
-NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory")
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory", "could not create a primitive")
 
 
 class Tokenised(NamedTuple):
