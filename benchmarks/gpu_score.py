@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
-from operator import truediv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from gpu_rounds import by_turns, show
 from score_parts import D, unit_rows
 
 from neglabel.indexes.flat import NegativeIndex
@@ -64,27 +62,12 @@ def score_part(quick: bool, repeats: int) -> list[dict[str, Any]]:
         "scores": lambda: [scores(part) for part in parts],
         "ours": lambda: scorer.rows(data, items, images),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, way in ways.items():
-            _wait(device)
-            start = time.perf_counter()
-            way()
-            _wait(device)
-            if turn:  # the first warms up
-                seconds[name].append(time.perf_counter() - start)
-    ratios = {name: statistics.median(map(truediv, took, seconds["copied"])) for name, took in seconds.items()}
+    seconds, ratios = by_turns(ways, repeats, device)
     few = slice(0, min(count, 2_000))
     theirs, ours = (one.rows(data, items[few], images[few])[0] for one in (plain, scorer))
     off = float(np.abs(theirs["neglabel_logit"].to_numpy() - ours["neglabel_logit"].to_numpy()).max())
     print(f"score on {device}: {count:,} × ({labels:,} + {words:,}) × {D}, blocks of {step:,}")
-    for name, took in seconds.items():
-        print(f"    {name:10} {statistics.median(took):8.3f} s, {ratios[name]:.2f} of `copied`")
+    show(seconds, ratios)
     print(f"    logits differ from the CPU's by {off:.1e} at most")
     return [{"pictures": count, "labels": labels, "negatives": words, "block": step, "device": device,
              "seconds": seconds, "ratios": ratios, "off": off}]  # fmt: skip
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
-from operator import truediv
 from typing import Any
 
 import numpy as np
 import torch
+from gpu_rounds import by_turns, show
 
 from neglabel.indexes.percentile import PercentileIndex
 from neglabel.pipeline.mine import select
@@ -40,22 +38,12 @@ def search_part(quick: bool, repeats: int) -> list[dict[str, Any]]:
         right = torch.from_numpy(names).to(device).T
         for block in blocks:
             rows = _rows(candidates, names, there, right, index, block, device)
-            seconds: dict[str, list[float]] = {name: [] for name in rows}
-            for turn in range(repeats + 1):
-                for name, run in rows.items():
-                    _wait(device)
-                    start = time.perf_counter()
-                    run()
-                    _wait(device)
-                    if turn:  # the first warms up
-                        seconds[name].append(time.perf_counter() - start)
-            ratios = {name: statistics.median(map(truediv, took, seconds["copied"])) for name, took in seconds.items()}
+            seconds, ratios = by_turns(rows, repeats, device)
             same = set(mined(candidates, names, block, 100).best[0].result()["position"].tolist())
             same ^= set(select(candidates, names, ETA, 100).tolist())
             where = "GPU" if index.on_gpu else "CPU"
             print(f"search on the {where}: {count:,} × {many:,} × {DIMENSION}, k {index.k}, blocks of {block:,}")
-            for name, took in seconds.items():
-                print(f"    {name:10} {statistics.median(took):8.3f} s, {ratios[name]:.2f} of `copied`")
+            show(seconds, ratios)
             print(f"    `mine` and `select` keep the same: {not same}")
             found.append({"candidates": count, "labels": many, "k": index.k, "block": block, "on_gpu": index.on_gpu,
                           "seconds": seconds, "ratios": ratios})  # fmt: skip
@@ -100,8 +88,3 @@ def mined(candidates: Any, labels: Any, block: int, top: int) -> Search:
 def _unit(rows: Any) -> Any:
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

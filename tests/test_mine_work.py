@@ -33,15 +33,20 @@ def corpus(path: Path, seed: int, rows: int = 400, group: int = 150) -> Path:
     return path
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
+def candidates_in(place: Path) -> Path:
+    """Four files of candidates and two of labels."""
     for seed in range(4):
-        corpus(tmp_path / f"c{seed}.parquet", seed)
+        corpus(place / f"c{seed}.parquet", seed)
     for name, count, seed in (("a", 30, 10), ("b", 7, 11)):
         x = np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
         names = [f"word {seed + n}" for n in range(count)]
-        pq.write_table(pa.table({"text": names, "embedding": embedding_array(x)}), tmp_path / f"{name}.parquet")
-    return tmp_path
+        pq.write_table(pa.table({"text": names, "embedding": embedding_array(x)}), place / f"{name}.parquet")
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return candidates_in(tmp_path)
 
 
 def run(place: Path, candidates: str = "0123", out: str = "n.parquet", **options: Any) -> dict[str, Any]:

@@ -27,13 +27,12 @@ from neglabel.pipeline.ray_pool import ATTEMPTS, Pool
 from neglabel.pipeline.ray_session import Slots
 from neglabel.pipeline.score import score
 from neglabel.pipeline.settings import EncodeSettings
-from neglabel.pipeline.store import embedding_array
 
 from .make_world import K, make_gallery, make_world, unit, with_pictures, write
 from .make_world import options as make_options
 from .ray_world import Killer, workers
 from .test_encode import write_words
-from .test_mine_work import corpus
+from .test_mine_work import candidates_in
 from .tiny_model import build_tiny
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'neglabel[ray]' to test it")
@@ -138,7 +137,7 @@ def mined(place: Path, out: str, **options: Any) -> dict[str, Any]:
 
 
 def test_mining_by_files_selects_what_one_process_does(tmp_path: Path, cluster: Any) -> None:
-    place = candidates(tmp_path)
+    place = candidates_in(tmp_path)
     compare_mining(place, [
         {"labels": [place / "a.parquet", place / "b.parquet"], "per_pos": True, "top": 9, "work": place / "w"},
         {"random": 3}, {"work": place / "w", "top": 200},
@@ -147,7 +146,7 @@ def test_mining_by_files_selects_what_one_process_does(tmp_path: Path, cluster: 
 
 @pytest.mark.soak
 def test_mining_by_files_in_more_ways(tmp_path: Path, cluster: Any) -> None:
-    place = candidates(tmp_path)
+    place = candidates_in(tmp_path)
     compare_mining(place, [
         {}, {"per_pos": True, "top": 9}, {"sample": 300, "percentile": 0.5}, {"top": 1_000},
         {"labels": [place / "a.parquet", place / "b.parquet"]}, {"work": place / "w", "top": 20},
@@ -171,22 +170,12 @@ def compare_mining(place: Path, cases: list[dict[str, Any]]) -> None:
 
 
 def test_workers_killed_while_mining_change_nothing(tmp_path: Path, cluster: Any) -> None:
-    place = candidates(tmp_path)
+    place = candidates_in(tmp_path)
     mined(place, "local.parquet", engine="local")
     with Killer(lambda: bool(workers()), times=2) as killer:
         mined(place, "ray.parquet")
     assert killer.killed == 2
     assert pq.read_table(place / "ray.parquet").equals(pq.read_table(place / "local.parquet"))
-
-
-def candidates(place: Path) -> Path:
-    for seed in range(4):
-        corpus(place / f"c{seed}.parquet", seed)
-    for name, count, seed in (("a", 30, 10), ("b", 7, 11)):
-        x = np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
-        names = [f"word {seed + n}" for n in range(count)]
-        pq.write_table(pa.table({"text": names, "embedding": embedding_array(x)}), place / f"{name}.parquet")
-    return place
 
 
 def scored(world: Path, out: str, engine: str, **changes: Any) -> dict[str, Any]:
