@@ -150,6 +150,7 @@ class Pool:
                     f"Ray's workers end while they start ({gist(error)}); is neglabel installed on every node, and is "
                     "there memory for the model?"
                 ) from None
+            self.warn(f"a Ray worker ended while it started ({gist(error)}); another is begun")
             self.start()
             return _Started(None, alive=False)
         if isinstance(answer, Refused):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def workers() -> list[int]:
-    """Processes of Ray's actors below this process, those that do a job now or wait for one."""
+    """Processes of Ray's actors below this process that do a job now."""
     parents, names = {}, {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -27,7 +27,7 @@ def workers() -> list[int]:
             process = parents[process]
         return False
 
-    return sorted(process for process, name in names.items() if name.startswith("ray::Host") and ours(process))
+    return sorted(process for process, name in names.items() if name.startswith("ray::Host.work") and ours(process))
 
 
 class Killer(threading.Thread):

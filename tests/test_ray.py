@@ -145,6 +145,7 @@ def test_mining_by_files_selects_what_one_process_does(tmp_path: Path, cluster: 
 
 
 @pytest.mark.soak
+@pytest.mark.soak
 def test_mining_by_files_in_more_ways(tmp_path: Path, cluster: Any) -> None:
     place = candidates_in(tmp_path)
     compare_mining(place, [

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from .test_encode import COMMAND, write_words
-from .test_ray import SHARD, alike, candidates, manifest_of, mined, run
+from .test_mine_work import candidates_in
+from .test_ray import SHARD, alike, manifest_of, mined, run
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'neglabel[ray]' to test it")
 pytestmark = pytest.mark.soak
@@ -57,7 +58,7 @@ def test_a_node_that_is_removed_costs_no_shard(tmp_path: Path, two_nodes: Any, t
     assert summary["encoded"] == manifest_of(out)["counts"]["candidates"]
     alike(out, tmp_path / "calm")
     # The node that is left mines as well.
-    place = candidates(tmp_path)
+    place = candidates_in(tmp_path)
     mined(place, "ray.parquet")
     mined(place, "local.parquet", engine="local")
     import pyarrow.parquet as pq
