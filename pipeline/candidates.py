@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neglabel import UsageError
 from neglabel.corpora.dedupe import Mode
+from neglabel.corpora.parquet_bounds import BATCH
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
@@ -89,12 +90,22 @@ def open_stores(paths: Sequence[Location]) -> Stores:
 
 
 def text_groups(path: Location, names: Sequence[str]) -> Iterator[pa.Table]:
-    """The string columns of each row group; missing columns and nulls are empty."""
+    """The string columns of each row group, of a large one in pieces; missing columns and nulls are empty."""
     file = store.open_parquet(path)
     there = [name for name in names if name in file.schema_arrow.names]
     for number in range(file.num_row_groups):
-        with store.reading(path):
-            yield _strings(file.read_row_group(number, columns=there), names, file.metadata.row_group(number).num_rows)
+        rows = file.metadata.row_group(number).num_rows
+        if rows <= BATCH:
+            with store.reading(path):
+                yield _strings(file.read_row_group(number, columns=there), names, rows)
+            continue
+        batches = file.iter_batches(BATCH, row_groups=[number], columns=there)
+        while True:
+            with store.reading(path):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                yield _strings(pa.table(batch), names, batch.num_rows)
 
 
 def text_rows(

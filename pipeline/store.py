@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.parquet_bounds import flaw
 from neglabel.corpora.storage import said
 from neglabel.corpora.uri import Location, Remote
 from neglabel.pipeline.files import replacing
@@ -23,6 +24,8 @@ ROW_GROUP = 8_192
 METADATA_KEY = b"neglabel"
 #: Of an object: bytes a request (and held, of each column); footers that are kept.
 PIECE = 4 << 20
+#: Of a file: bytes that are read ahead of each column.
+PIECE_HERE = 1 << 20
 FOOTERS = 1_024
 _footers: dict[tuple[Remote, str], pq.FileMetaData] = {}
 Floats = NDArray[np.float32]
@@ -49,24 +52,39 @@ def write_table(path: Location, table: pa.Table, metadata: Mapping[str, Any] | N
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()})
     with replacing(path) as temporary:
-        # Embeddings are noise to a dictionary, a compressor or statistics: a third of the writing and reading for 9 %.
-        words = [name for name in table.column_names if not name.endswith("embedding")]
-        pq.write_table(
-            table, temporary, row_group_size=ROW_GROUP, use_dictionary=words, write_statistics=words,
-            compression=dict.fromkeys(words, "zstd"), write_page_checksum=True,
-        )  # fmt: skip
+        write_to(temporary, table)
+
+
+def write_to(file: Any, table: pa.Table) -> None:
+    """Write ``table`` to a path or an open file."""
+    # Embeddings are noise to a dictionary, a compressor or statistics: a third of the writing and reading for 9 %.
+    words = [name for name in table.column_names if not name.endswith("embedding")]
+    pq.write_table(
+        table, file, row_group_size=ROW_GROUP, use_dictionary=words, write_statistics=words,
+        compression=dict.fromkeys(words, "zstd"), write_page_checksum=True,
+    )  # fmt: skip
 
 
 def open_parquet(path: Location, **how: Any) -> pq.ParquetFile:
-    """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file.
+    """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file, or can't hold
+    what it claims to.
 
     Args:
         how: more that :class:`pyarrow.parquet.ParquetFile` takes.
     """
     try:
         if isinstance(path, Remote):
-            return _fetched(path, how)
-        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True, **how)
+            opened, size = _fetched(path, how)
+        else:
+            # Not memory-mapped: a file that is cut meanwhile would end the process. Reading is as fast.
+            opened = pq.ParquetFile(
+                path, memory_map=False, pre_buffer=False, buffer_size=PIECE_HERE, page_checksum_verification=True, **how
+            )
+            size = path.stat().st_size
+        problem = flaw(opened.metadata, size) or _twice(opened.schema_arrow.names)
+        if problem:
+            raise ValueError(problem)
+        return opened
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; name a Parquet file") from None
     except IsADirectoryError:
@@ -78,7 +96,11 @@ def open_parquet(path: Location, **how: Any) -> pq.ParquetFile:
         ) from None
 
 
-def _fetched(path: Remote, how: Mapping[str, Any]) -> pq.ParquetFile:
+def _twice(names: Sequence[str]) -> str | None:
+    return None if len(set(names)) == len(names) else "it has two columns of one name"
+
+
+def _fetched(path: Remote, how: Mapping[str, Any]) -> tuple[pq.ParquetFile, int]:
     """An object read in pieces: its footer once a process, of a column :data:`PIECE` bytes at a time.
 
     Not pyarrow's ``pre_buffer``, which holds all row groups that are asked for at once.
@@ -92,7 +114,7 @@ def _fetched(path: Remote, how: Mapping[str, Any]) -> pq.ParquetFile:
         if len(_footers) >= FOOTERS:
             _footers.clear()
         _footers[mark] = opened.metadata
-    return opened
+    return opened, int(file.size())
 
 
 def read_metadata(path: Location) -> dict[str, Any]:
@@ -102,7 +124,7 @@ def read_metadata(path: Location) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NeglabelError(f"{path}: its neglabel metadata is damaged; write it again") from None
     return value if isinstance(value, dict) else {}
 
@@ -155,7 +177,7 @@ def reading(path: Location) -> Iterator[None]:
     """What Arrow raises on a damaged file → one sentence."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         _refuse_storage(path, error)
         raise NeglabelError(
             f"{path} is damaged ({_first_line(error)}); run the stage that wrote it again, or get it again"

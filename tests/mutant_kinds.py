@@ -68,9 +68,9 @@ def _mine_listed(box: Path, out: Path) -> dict[str, Any]:
 def _score(box: Path, out: Path, **more: Any) -> dict[str, Any]:
     from neglabel.pipeline.score import score
 
-    given = {"negatives": box / "negatives" / "n.parquet", "labels": box / "labels" / "labels.parquet", "out": out / "s",
-             "id": {"in": str(box / "vectors" / "id.parquet")}, "ood": {"far": str(box / "vectors" / "ood.parquet")},
-             "groups": 2, "device": "cpu", **more}  # fmt: skip
+    given = {"negatives": box / "negatives" / "n.parquet", "labels": box / "labels" / "labels.parquet",
+             "out": out / "s", "id": {"in": str(box / "vectors" / "id.parquet")},
+             "ood": {"far": str(box / "vectors" / "ood.parquet")}, "groups": 2, "device": "cpu", **more}  # fmt: skip
     return _shown("score", score(config.make(ScoreSettings, given), _quiet()))
 
 
@@ -83,7 +83,7 @@ def _pictures(box: Path, out: Path, **more: Any) -> dict[str, Any]:
 def _report(box: Path, out: Path) -> dict[str, Any]:
     from neglabel.pipeline.report import report
 
-    given = {"scores": [box / "scores", box / "scores2"], "out": out / "r", "cases": 2}
+    given = {"scores": [box / "scores", box / "scores2"], "out": out / "r", "cases": 0}
     return _shown("report", report(config.make(ReportSettings, given), _quiet()))
 
 
@@ -129,8 +129,12 @@ class Kind(NamedTuple):
     writes: Sequence[str] = ()
 
     def victims(self, box: Path) -> list[Path]:
-        return sorted(path for name in self.folders for path in (box / name).rglob("*")
-                      if path.is_file() and (path.name != "settings.toml"))
+        return sorted(
+            path
+            for name in self.folders
+            for path in (box / name).rglob("*")
+            if path.is_file() and (path.name != "settings.toml")
+        )
 
 
 def _nothing(box: Path, out: Path, made: dict[str, Any], hurt: list[str]) -> None:
@@ -149,7 +153,11 @@ def _same_words(box: Path, out: Path, made: dict[str, Any], hurt: list[str]) -> 
 
 
 def _same_store(box: Path, out: Path, made: dict[str, Any], hurt: list[str]) -> None:
-    words = [w for p in sorted((box / "store").glob("shard-*")) for w in pq.read_table(p, columns=["text"])["text"].to_pylist()]
+    words = [
+        w
+        for p in sorted((box / "store").glob("shard-*"))
+        for w in pq.read_table(p, columns=["text"])["text"].to_pylist()
+    ]
     assert sorted(words) == sorted(f"word {i}" for i in range(120)), "the store isn't whole again"
 
 

@@ -27,7 +27,7 @@ from .mutant_kinds import KINDS, Kind
 from .mutate_more import mutate
 
 #: Bytes that a mutant may take beyond the healthy run: so much is a failure, and so much can't be had at all.
-GROWTH, LIMIT = 600 << 20, 3 << 30
+GROWTH, LIMIT = 300 << 20, 2 << 30
 #: Seconds: of work, and on the clock (others may use the machine).
 WORK, HANG = 30, 240
 

@@ -19,9 +19,11 @@ from .mutate import BYTES, JSON, PARQUET, Mutator, Touch, _outside
 
 LINES = [
     "../outside/x", "/etc/passwd", "..", "a\0b", "\ud800", "x" * 3_000_000, '"', '"unclosed', "a,b,c,d", "\t\t\t", "{",
-    "[" * 200_000, '{"text": ' + "[" * 5_000 + "}", '{"text": 1e999}', '{"text": null}', '{"text": "\\ud800"}', "\x1b[31m",
+    "[" * 200_000, '{"text": ' + "[" * 5_000 + "}", '{"text": 1e999}', '{"text": null}', '{"text": "\\ud800"}',
+    "\x1b[31m",
     '{"text": {"a": 1}}', "s3://bucket/x", "-1", "%s", "{}", "\u202e", "\x85", "INSERT INTO `page` VALUES (1,0,'",
-    "INSERT INTO `page` VALUES (" + "9" * 10_000 + ",0,'a\\", "1" * 5_000, '{"text": ' + "1" * 5_000 + "}", '"a\n' * 300,
+    "INSERT INTO `page` VALUES (" + "9" * 10_000 + ",0,'a\\", "1" * 5_000,
+    '{"text": ' + "1" * 5_000 + "}", '"a\n' * 300,
 ]  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def lines(rng: Random, path: Path) -> str:
 def packed(rng: Random, path: Path) -> str:
     """What is decompressed is far longer than the file, ends early, or is something else."""
     how = rng.choice(["zeros", "lines", "cut", "plain", "twice"])
-    body = {"zeros": b"\0" * (200 << 20), "lines": b"x\n" * (1 << 20), "cut": b"word\n" * 9_999, "plain": b"word\n",
+    body = {"zeros": b"\0" * (64 << 20), "lines": b"x\n" * (1 << 20), "cut": b"word\n" * 9_999, "plain": b"word\n",
             "twice": b"word\n"}[how]  # fmt: skip
     pack = gzip.compress if path.suffix == ".gz" else lambda data, level=1: pa.compress(data, "zstd", asbytes=True)
     data = body if how == "plain" else pack(body, 1)
@@ -64,10 +66,12 @@ def array(rng: Random, path: Path) -> str:
         path.write_bytes(body.getvalue() + pickle.dumps(Touch(_outside(path))))
     elif how in ("claims", "header"):
         text = f"{{'descr': '<u8', 'fortran_order': False, 'shape': ({rng.choice([10**13, 10**9, 2**62, -1])}, 3), }}\n"
-        text = text if how == "claims" else rng.choice(["__import__('os').system('touch executed')", "{" * 9_000, "", "[]"])
+        if how == "header":
+            text = rng.choice(["__import__('os').system('touch executed')", "{" * 9_000, "", "[]"])
         path.write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text.encode() + kept.tobytes())
     else:
-        made = {"type": kept.astype(rng.choice(["<f4", "<i2", "S3"])), "shape": kept.reshape(-1), "fortran": kept[::-1].copy("F")}
+        made = {"type": kept.astype(rng.choice(["<f4", "<i2", "S3"])), "shape": kept.reshape(-1),
+                "fortran": kept[::-1].copy("F")}  # fmt: skip
         np.save(path, made[how])
     return f"array: {how}"
 
@@ -76,12 +80,13 @@ def picture(rng: Random, path: Path) -> str:
     """A picture that claims or is far too large, of another format than its name, of an odd mode, or no picture."""
     how = rng.choice(["claims", "large", "wide", "text", "eps", "frames", "mode", "nothing"])
     if how == "claims":
-        path.write_bytes(_png(rng.choice([(2**31 - 1, 2**31 - 1), (50_000, 50_000), (1, 2**31 - 1), (0, 0)]), b"\0" * 99))
+        size = rng.choice([(2**31 - 1, 2**31 - 1), (50_000, 50_000), (1, 2**31 - 1), (0, 0)])
+        path.write_bytes(_png(size, b"\0" * 99))
     elif how in ("large", "wide"):
         wide, high = (12_000, 12_000) if how == "large" else (100_000_000, 1)
         path.write_bytes(_png((wide, high), b"\0" * (high * (1 + wide)), grey=True))
     elif how == "text":
-        path.write_bytes(_png((4, 4), b"\0" * 52, [(b"zTXt", b"x\0\0" + zlib.compress(b"x" * (200 << 20)))]))
+        path.write_bytes(_png((4, 4), b"\0" * 52, [(b"zTXt", b"x\0\0" + zlib.compress(b"x" * (100 << 20)))]))
     elif how == "eps":
         path.write_text(f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n({_outside(path)}) (w) file closefile\n")
     elif how == "frames":
@@ -96,9 +101,7 @@ def picture(rng: Random, path: Path) -> str:
     return f"picture: {how}"
 
 
-def _png(
-    size: tuple[int, int], body: bytes, more: Sequence[tuple[bytes, bytes]] = (), grey: bool = False
-) -> bytes:
+def _png(size: tuple[int, int], body: bytes, more: Sequence[tuple[bytes, bytes]] = (), grey: bool = False) -> bytes:
     header = struct.pack(">IIBBBBB", *size, 8, 0 if grey else 2, 0, 0, 0)
     chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(body, 1)), (b"IEND", b"")]
     made = (struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks)
@@ -107,8 +110,8 @@ def _png(
 
 def name(rng: Random, path: Path) -> str:
     """The file under a name that means something to somebody."""
-    new = rng.choice(["-rf" + path.suffix, "a\nb" + path.suffix, os_text(b"\xff") + path.suffix, "<b>&" + path.suffix, "a#0" + path.suffix,
-                      "x@y" + path.suffix, "%s{0}" + path.suffix, "s3:" + path.suffix, "é" * 100 + path.suffix, path.name.upper()])  # fmt: skip
+    stems = ["-rf", "a\nb", os_text(b"\xff"), "<b>&", "a#0", "x@y", "%s{0}", "s3:", "é" * 100, "..", " ", path.stem]
+    new = rng.choice(stems) + rng.choice([path.suffix, path.suffix, path.suffix.upper()])
     path.rename(path.with_name(new))
     return f"named {new!r}"
 
