@@ -102,7 +102,8 @@ def seeds(folder: Path) -> None:
     bodies = [
         json.dumps(STORE).encode(), json.dumps(SCORES).encode(), b"file:path=x,column=y", b"dog\ncat\n",
         b'text,pos\n"a ""b""",n\n', b"text\tpos\ndog\tn\n", b'{"text": "dog", "key": 1}\n',
-        table.getvalue().to_pybytes(), gzip.compress(b"dog\n"), pa.compress(b"text\ndog\n", "zstd", asbytes=True), sql, b"page_title\nDog\n",
+        table.getvalue().to_pybytes(), gzip.compress(b"dog\n"),
+        pa.compress(b"text\ndog\n", "zstd", asbytes=True), sql, b"page_title\nDog\n",
     ]  # fmt: skip
     for which, body in enumerate(bodies):
         (folder / f"seed-{which}").write_bytes(bytes([which]) + body)
