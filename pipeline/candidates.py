@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from neglabel import UsageError
+from neglabel import NeglabelError, UsageError
 from neglabel.corpora.dedupe import Mode
 from neglabel.corpora.parquet_bounds import BATCH
 from neglabel.corpora.uri import Location
@@ -53,6 +55,7 @@ def open_stores(paths: Sequence[Location]) -> Stores:
             manifest = read_json(path / "manifest.json", "neglabel-candidates")
             if not manifest.get("complete"):
                 raise UsageError(f"{path} is not finished; run the same `neglabel encode` again to finish it")
+            _check_about(manifest, path)
             if manifest.get("part") is None:
                 found += shards_of(path, manifest)
             elif not continues(manifests, manifest):
@@ -87,6 +90,26 @@ def open_stores(paths: Sequence[Location]) -> Stores:
         modes[0] if len(set(modes)) == 1 else "text",
         tuple(key for _, key in found), about.get("dedupe") if whole else None,
     )  # fmt: skip
+
+
+class _About(TypedDict, total=False):
+    """What a store's manifest says that mining goes by."""
+
+    model: dict[str, Any] | None
+    preset: Literal["paper", "official"] | None
+    prompts: dict[str, str] | None
+    dedupe: Mode
+
+
+_ABOUT = TypeAdapter(_About)
+
+
+def _check_about(manifest: Mapping[str, Any], folder: Location) -> None:
+    try:
+        _ABOUT.validate_python(manifest)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise NeglabelError(f"{folder / 'manifest.json'} is damaged ({where}); encode into a new folder") from None
 
 
 def text_groups(path: Location, names: Sequence[str]) -> Iterator[pa.Table]:

@@ -58,6 +58,9 @@ def open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dict
                 f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
                 "give the same settings to continue it, or name a new folder"
             )
+    spent = manifest.get("time")
+    if not isinstance(spent, dict) or not all(type(seconds) in (int, float) for seconds in spent.values()):
+        manifest.pop("time", None)  # it says how long, and nothing goes by it
     beyond = {"beyond": found} if (found := beyond_of(manifest, path)) else {}
     manifest.pop("beyond", None)
     return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path), **beyond}
