@@ -40,7 +40,7 @@ def forked(job: dict[str, Any], kill: int | None) -> int:
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    signal.alarm(300)
+    signal.alarm(1_200)
     real, calls = os.replace, [0]
 
     def replace(*given: Any, **named: Any) -> None:
