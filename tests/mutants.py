@@ -1,6 +1,6 @@
 """Runs stages on damaged copies of a small world, in a process of its own: ``python -m neglabel.tests.mutants``.
 
-A mutant is known by seed, kind and number. Each number is printed before its mutant is run, so that whoever reads this
+A mutant is known by seed, kind and number. Each is printed before it is run, so that whoever reads this
 knows which one ended the process; a verdict is a line of JSON. Memory is limited to what a healthy run holds and
 :data:`LIMIT`; a watchdog ends what hangs.
 """
@@ -15,9 +15,10 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +30,39 @@ from .mutate_more import mutate
 #: Bytes that a mutant may take beyond the healthy run: so much is a failure, and so much can't be had at all.
 GROWTH, LIMIT = 300 << 20, 2 << 30
 #: Seconds: of work, and on the clock (others may use the machine).
-WORK, HANG = 30, 240
+WORK, HANG = 30, 1_200
 
 
-def main(world: Path, place: Path, kind: Kind, seed: int, numbers: range) -> None:
+def main(world: Path, place: Path, seed: int, mutants: Sequence[str], kinds: Mapping[str, Kind] = KINDS) -> None:
+    """``mutants``: each ``KIND:NUMBER``. Before the first of a kind the healthy world is run, which also imports."""
     faulthandler.enable()
+    faulthandler.register(signal.SIGXCPU, chain=True)
     box, out, outside, here = (place / name for name in ("box", "out", "outside", "here"))
     for folder in (outside, here):
         folder.mkdir(exist_ok=True)
     os.chdir(here)
-    _fresh(world, box, out)
-    healthy = kind.run(box, out)  # also imports all there is to import
-    kind.check(box, out, healthy, [])
-    for number in numbers:
-        print(number, flush=True)
-        rng = random.Random(f"{seed} {kind.name} {number}")
+    ready: set[str] = set()
+    for mutant in mutants:
+        kind = kinds[mutant.split(":")[0]]
+        if kind.name not in ready:
+            _fresh(world, box, out)
+            with contextlib.redirect_stdout(io.StringIO()):
+                kind.check(box, out, kind.run(box, out), [])
+            ready.add(kind.name)
+        print(mutant, flush=True)
+        rng = random.Random(f"{seed} {mutant}")
         _fresh(world, box, out)
         victims = [rng.choice(kind.victims(box)) for _ in range(rng.choice([1, 1, 1, 2]))]
-        hurt = list(dict.fromkeys(victims))
-        with contextlib.suppress(FileNotFoundError):
-            done = [mutate(rng, victim) for victim in hurt]
+        hurt = [victim for victim in dict.fromkeys(victims)]
+        done = [mutate(rng, victim) for victim in hurt if victim.is_file()]
         before = _listing(place, box, kind)
-        verdict = _judged(kind, box, out, [v.name for v in hurt])
+        verdict = _judged(kind, box, out, [victim.name for victim in hurt])
         if (after := _listing(place, box, kind)) != before:
-            verdict["wrong"] = f"written outside the output: {sorted(set(after) ^ set(before))[:3]}"
+            changed = {path for path in {**after, **before} if after.get(path) != before.get(path)}
+            verdict["wrong"] = f"written outside the output: {sorted(changed)[:3]}"
             shutil.rmtree(outside)
             outside.mkdir()
-        print(json.dumps({"number": number, "done": done, **verdict}), flush=True)
+        print(json.dumps({"mutant": mutant, "done": done, **verdict}), flush=True)
 
 
 def _judged(kind: Kind, box: Path, out: Path, hurt: list[str]) -> dict[str, Any]:
@@ -97,10 +104,11 @@ def _limited() -> Iterator[None]:
     """Soft limits, so that making the next mutant isn't limited."""
     for limit, what in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         resource.setrlimit(limit, (_status(what) + LIMIT, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 2 * WORK, resource.RLIM_INFINITY))
     try:
         yield
     finally:
-        for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_CPU):
             resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
@@ -135,4 +143,4 @@ def _listing(place: Path, box: Path, kind: Kind) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), KINDS[sys.argv[3]], int(sys.argv[4]), range(*map(int, sys.argv[5:7])))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
