@@ -53,7 +53,7 @@ def main(world: Path, place: Path, seed: int, mutants: Sequence[str], kinds: Map
         rng = random.Random(f"{seed} {mutant}")
         _fresh(world, box, out)
         victims = [rng.choice(kind.victims(box)) for _ in range(rng.choice([1, 1, 1, 2]))]
-        hurt = [victim for victim in dict.fromkeys(victims)]
+        hurt = list(dict.fromkeys(victims))
         done = [mutate(rng, victim) for victim in hurt if victim.is_file()]
         before = _listing(place, box, kind)
         verdict = _judged(kind, box, out, [victim.name for victim in hurt])

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from .mutate import BYTES, JSON, PARQUET, Mutator, Touch, _outside
+from .mutate import BYTES, JSON, Mutator, Touch, outside
+from .mutate_parquet import PARQUET
 
 LINES = [
     "../outside/x", "/etc/passwd", "..", "a\0b", "\ud800", "x" * 3_000_000, '"', '"unclosed', "a,b,c,d", "\t\t\t", "{",
@@ -63,7 +64,7 @@ def array(rng: Random, path: Path) -> str:
     if how == "objects":
         body = io.BytesIO()
         np.lib.format.write_array_header_1_0(body, {"descr": "|O", "fortran_order": False, "shape": (1,)})
-        path.write_bytes(body.getvalue() + pickle.dumps(Touch(_outside(path))))
+        path.write_bytes(body.getvalue() + pickle.dumps(Touch(outside(path))))
     elif how in ("claims", "header"):
         text = f"{{'descr': '<u8', 'fortran_order': False, 'shape': ({rng.choice([10**13, 10**9, 2**62, -1])}, 3), }}\n"
         if how == "header":
@@ -88,7 +89,7 @@ def picture(rng: Random, path: Path) -> str:
     elif how == "text":
         path.write_bytes(_png((4, 4), b"\0" * 52, [(b"zTXt", b"x\0\0" + zlib.compress(b"x" * (100 << 20)))]))
     elif how == "eps":
-        path.write_text(f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n({_outside(path)}) (w) file closefile\n")
+        path.write_text(f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n({outside(path)}) (w) file closefile\n")
     elif how == "frames":
         frames = [Image.new("P", (500, 500), i % 9) for i in range(50)]
         frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])

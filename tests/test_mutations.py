@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from .conftest import ROOT
-from .mutant_kinds import KINDS, build
+from .mutant_kinds import KINDS
+from .mutant_world import build
 
 SEED = 20_261
 #: Mutants a process, and of each kind: in every run of the tests, and in `make soak` (1,001 in all).
