@@ -24,8 +24,9 @@ from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embedd
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
 from neglabel.pipeline.score_model import STEPS, ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
+from neglabel.pipeline.score_resume import Resume, listed
 from neglabel.pipeline.score_rows import Scorer
-from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
+from neglabel.pipeline.score_sets import claimed, remove_stale, score_set
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
 from neglabel.pipeline.scores.neglabel import Groups
@@ -123,17 +124,29 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "seconds": 0.0,
         "complete": False,
     }
-    results, unreadable = [], []
+    made_of = (names, labels, vectors, negatives.texts, [] if groups is None else groups, model.identity)
+    resume = Resume(effective, made_of)
+    results = []
     with claimed(settings.out, FORMAT):
-        # First a manifest that promises nothing: an interrupted run leaves a folder that is ours, and that lists no
-        # file of an earlier run beside files of this one.
-        write_json(settings.out / "manifest.json", manifest)
+        kept = resume.finished(sets)
+        unreadable = {name: failures for name, (_, failures) in kept.items()}
+        entries = {data.name: resume.entry(data, kept[data.name][0]) for data in sets if data.name in kept}
+        # First a manifest that promises no more than this run, or a killed one like it, has finished: it lists no file
+        # of an earlier run beside files of this one, and an interrupted run leaves a folder that is ours.
+        write_json(settings.out / "manifest.json", {**manifest, "datasets": list(entries.values())})
         remove_stale(settings.out, sets, settings.keep_embeddings)
         for data in sets:
-            result, failures = score_set(data, scorer, model, settings, reporter)
+            if data.name in kept:
+                result, _ = kept[data.name]
+                reporter.say(f"score: {data.name} was finished by an earlier run; going on with the next")
+            else:
+                result, unreadable[data.name] = score_set(data, scorer, model, settings, reporter)
+                if unreadable[data.name]:
+                    resume.keep(sets, unreadable)
+                entries[data.name] = resume.entry(data, result)
+                write_json(settings.out / "manifest.json", {**manifest, "datasets": list(entries.values())})
             results.append(result)
-            unreadable += failures
-        store.write_table(settings.out / "unreadable.parquet", unreadable_table(unreadable))
+        resume.keep(sets, unreadable)
         used = negatives.table.replace_schema_metadata(None)
         if settings.keep_embeddings:
             used = with_embeddings(used, negatives.embedding, labels.shape[1])
@@ -141,12 +154,11 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         store.write_table(settings.out / "negatives.parquet", used, negatives.metadata or None)
         write_text(settings.out / "settings.toml", config.dump(effective))
         seconds = round(time.monotonic() - begun, 3)
-        listed = [{k: v for k, v in row.items() if k != "id_share"} for row in results]
         spent = {step: round(sum(row["time"][step] for row in results), 3) for step in STEPS}
         write_json(
             settings.out / "manifest.json",
-            {**manifest, "model": model.identity, "datasets": listed, "seconds": seconds, "time": spent,
-             "complete": True},
+            {**manifest, "model": model.identity, "datasets": [listed(row) for row in results], "seconds": seconds,
+             "time": spent, "complete": True},
         )  # fmt: skip
     if model.cached is not None:
         found, asked = model.cached
