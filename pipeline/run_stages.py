@@ -63,7 +63,8 @@ class Stages:
             role: {name: images_in(self.folder, spec) for name, spec in getattr(made, role).items()}
             for role in ("id", "ood", "images")
         }
-        return made.model_copy(update=pictures)
+        bank = made.bank and images_in(self.folder, made.bank)
+        return made.model_copy(update={**pictures, "bank": bank})
 
     def report(self, scores: list[Location], **decided: Any) -> ReportSettings:
         made: ReportSettings = self._make(

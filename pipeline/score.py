@@ -21,6 +21,7 @@ from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
 from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score_bank import bank_set, fit_bank
 from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
 from neglabel.pipeline.score_model import STEPS, ModelOnDemand
@@ -29,6 +30,7 @@ from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
+from neglabel.pipeline.scores.bank import Fitted
 from neglabel.pipeline.scores.neglabel import Groups
 
 if TYPE_CHECKING:
@@ -60,9 +62,10 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
 def _scorer(
     names: Sequence[str], labels: NDArray[np.float32], negatives: NDArray[np.float32], texts: Sequence[str],
     temperatures: Mapping[str, float], groups: Groups | None, device: str,
+    fitted: Mapping[str, Fitted],
 ) -> Scorer:  # fmt: skip
     share = temperatures.get("neglabel", SCORES["neglabel"].temperature)
-    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share)
+    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share, fitted)
 
 
 def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dict[str, Any]:
@@ -73,11 +76,13 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     if not settings.labels.exists():
         raise UsageError(f"--labels {settings.labels} does not exist; give a text file, one name a line, or Parquet")
     sets = data_sets(settings)
-    sources = [data.source for data in sets]
+    bank = bank_set(settings, sets, reporter)
+    read = [*sets, *bank]
+    sources = [data.source for data in read]
     claim_folder(settings.out, FORMAT, create=False)  # a refusal should not wait for the model
     # A driver needs no GPU, nor does it take one from its workers.
     local = settings if settings.engine == "local" else settings.model_copy(update={"device": "cpu"})
-    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, sets), reporter)
+    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, read), reporter)
     model.check(sources)
     negatives = load_negatives(settings.negatives, settings.negatives_prompt, model.text)
     silent = [name for name in temperatures if SCORES[name].needs_negatives and not len(negatives)]
@@ -90,20 +95,23 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         role: {name: images_in(Path.cwd(), spec) for name, spec in getattr(settings, role).items()}
         for role in ("id", "ood", "images")
     }
+    trained = settings.bank and images_in(Path.cwd(), settings.bank)
     effective = settings.model_copy(
-        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **placed}
+        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, "bank": trained, **placed}
     )
-    same_dimension(settings, negatives, labels, sets, model)
+    same_dimension(settings, negatives, labels, read, model)
     far = _elsewhere(settings, model, sources, reporter)
     if far is not None:
         open_.enter_context(far)
     model.prepare(sources)
-    check_embeddings(sets, labels.shape[1], reporter)
+    check_embeddings(read, labels.shape[1], reporter)
+    fit = fit_bank(bank[0], settings, model, names, labels, reporter) if bank else None
     vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
     device = "cpu" if far is not None else model.device if settings.device == "auto" else settings.device
-    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device)
+    fitted = fit.fitted if fit else {}
+    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device, fitted)
     scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
-    pictures = sum(len(source.items) for source in sources)
+    pictures = sum(len(data.source.items) for data in sets)
     reporter.say(
         f"score: {model.words()}; {_counted(pictures, 'picture')} in {_counted(len(sets), 'data set')}, "
         f"{_counted(len(names), 'ID label')}, {_counted(len(negatives), 'negative label')}"
@@ -116,9 +124,12 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "labels": list(names),
         "datasets": [],
         "scores": [
-            {"name": n, "temperature": t, "groups": len(groups) if groups is not None and SCORES[n].grouped else None}
+            {"name": n, "temperature": t, "groups": number if grouped else None,
+             "fused": settings.fused_groups if grouped else None}
             for n, t in temperatures.items()
+            for grouped in (groups is not None and SCORES[n].grouped,)
         ],
+        "bank": fit.about if fit else None,
         "embeddings": settings.keep_embeddings,
         "negatives": {"path": str(settings.negatives), "count": len(negatives), "random": negatives.random},
         "versions": versions(),
