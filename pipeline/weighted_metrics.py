@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline.metrics import AnyConvention
+from neglabel.pipeline.metrics import Convention
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,7 +27,7 @@ class Pair:
         convention: of FPR95, see :func:`neglabel.pipeline.metrics.fpr95`.
     """
 
-    def __init__(self, inside: Floats, outside: Floats, convention: AnyConvention = "id-positive") -> None:
+    def __init__(self, inside: Floats, outside: Floats, convention: Convention = "id-positive") -> None:
         if np.isnan(inside).any() or np.isnan(outside).any():
             raise NeglabelError("scores hold NaN; a comparison needs evidence for every picture")
         measures = {
