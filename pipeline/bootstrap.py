@@ -86,8 +86,11 @@ def draws(
             for place, (name, size) in enumerate(sizes.items())
         }
         for i, row in enumerate(ready):
+            summed: dict[str, NDArray[np.int64]] = {}
             for j, (pair, (a, b)) in enumerate(zip(row, pairs, strict=True)):
-                out[start : numbers.stop, i, j] = pair.measure_all(weights[a], weights[b])
+                if a not in summed:
+                    summed = {a: pair.summed(weights[a])}
+                out[start : numbers.stop, i, j] = pair.measure_summed(summed[a], weights[b])
     return out
 
 
