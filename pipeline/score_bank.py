@@ -16,7 +16,7 @@ from neglabel.pipeline.images import Item, Source, open_images
 from neglabel.pipeline.item_columns import taken
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_model import ModelOnDemand
-from neglabel.pipeline.score_plan import DataSet, shared_place
+from neglabel.pipeline.score_plan import DataSet, shared_with
 from neglabel.pipeline.score_rows import ClassNames
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES, Bank, fit_all
@@ -48,12 +48,12 @@ def bank_set(settings: ScoreSettings, sets: Sequence[DataSet], reporter: Reporte
         reporter.warn(f"--bank {settings.bank} is not used: no score asked for is fitted to it ({banked})")
         return []
     bank = DataSet("bank", "id", open_images(settings.bank))
-    for data in sets:
-        if (place := shared_place(bank.source, data.source)) is not None:
-            raise UsageError(
-                f"--bank {settings.bank} and {data.name}={data.source.spec} both hold {place}; a picture that a score "
-                "was fitted to can't be judged by it: keep training and test pictures apart"
-            )
+    if (shared := shared_with(bank.source, sets)) is not None:
+        data, place = shared
+        raise UsageError(
+            f"--bank {settings.bank} and {data.name}={data.source.spec} both hold {place}; a picture that a score "
+            "was fitted to can't be judged by it: keep training and test pictures apart"
+        )
     return [bank]
 
 
@@ -71,7 +71,8 @@ def fit_bank(
 ) -> Fit:  # fmt: skip
     """Read or encode the bank (through ``--cache``) and fit every score asked for that needs it.
 
-    All of its features are held: N × D float32. Pictures whose label is no ID label are left out, with a warning.
+    All of its features are held: N × D float32, while ViM and Mahalanobis are fitted also in float64. Pictures whose
+    label is no ID label are left out, with a warning.
 
     Args:
         names: K ID labels; labels: (K, D) float32 unit vectors.

@@ -115,11 +115,12 @@ def _place(spec: str) -> Location:
     return location(name if root and (is_uri(name) or not Path(spec).exists()) else spec).resolve()
 
 
-def shared_place(one: Source, other: Source) -> str | None:
-    """A place that both name, by whatever way (links, lists, ``imagefolder``); None where they share no picture."""
+def shared_with(one: Source, sets: Sequence[DataSet]) -> tuple[DataSet, str] | None:
+    """The first of ``sets`` that names a place which ``one`` names too, by whatever way (links, lists,
+    ``imagefolder``), and that place; None where they share no picture."""
     real = _Real()
     places = {real(place) for place in one.places()}
-    return next((place for place in other.places() if real(place) in places), None)
+    return next(((data, place) for data in sets for place in data.source.places() if real(place) in places), None)
 
 
 class _Real:

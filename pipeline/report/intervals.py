@@ -121,11 +121,13 @@ def _classes(name: str, labels: Sequence[str]) -> list[str]:
 def _pictures(run: Run) -> str:
     """Equal for runs on the same pictures in the same order."""
     digest = hashlib.sha256()
-    for data in sorted(run.sets, key=lambda data: data.name):
+    # Pictures of unknown kind are in no figure.
+    judged = [data for data in run.sets if data.role != "unknown"]
+    for data in sorted(judged, key=lambda data: data.name):
         digest.update(f"{data.name}\0{data.role}\0{data.rows}\0".encode())
         digest.update("\0".join(data.texts("id")).encode("utf-8", "surrogatepass"))
     # The order of sets decides their draws.
-    return digest.hexdigest() + "\0".join(data.name for data in run.sets)
+    return digest.hexdigest() + "\0".join(data.name for data in judged)
 
 
 def with_intervals(rows: Sequence[Row], found: Sequence[Drawings]) -> list[Row]:
