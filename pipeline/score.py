@@ -23,14 +23,13 @@ from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_bank import bank_set, fit_bank
 from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
-from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
+from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, grouping, read_labels, same_dimension
 from neglabel.pipeline.score_model import STEPS, ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
-from neglabel.pipeline.scores.bank import Fitted
 from neglabel.pipeline.scores.neglabel import Groups
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
 def _scorer(
     names: Sequence[str], labels: NDArray[np.float32], negatives: NDArray[np.float32], texts: Sequence[str],
     temperatures: Mapping[str, float], groups: Groups | None, device: str,
-    fitted: Mapping[str, Fitted],
+    fitted: Mapping[str, Any],
 ) -> Scorer:  # fmt: skip
     share = temperatures.get("neglabel", SCORES["neglabel"].temperature)
     return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share, fitted)
@@ -105,11 +104,10 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         open_.enter_context(far)
     model.prepare(sources)
     check_embeddings(read, labels.shape[1], reporter)
-    fit = fit_bank(bank[0], settings, model, names, labels, reporter) if bank else None
+    fit = fit_bank(bank, settings, model, names, labels, reporter)
     vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
     device = "cpu" if far is not None else model.device if settings.device == "auto" else settings.device
-    fitted = fit.fitted if fit else {}
-    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device, fitted)
+    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device, fit.fitted)
     scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
     pictures = sum(len(data.source.items) for data in sets)
     reporter.say(
@@ -124,12 +122,9 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "labels": list(names),
         "datasets": [],
         "scores": [
-            {"name": n, "temperature": t, "groups": number if grouped else None,
-             "fused": settings.fused_groups if grouped else None}
-            for n, t in temperatures.items()
-            for grouped in (groups is not None and SCORES[n].grouped,)
+            {"name": n, "temperature": t, **grouping(settings, n, number, groups)} for n, t in temperatures.items()
         ],
-        "bank": fit.about if fit else None,
+        "bank": fit.about,
         "embeddings": settings.keep_embeddings,
         "negatives": {"path": str(settings.negatives), "count": len(negatives), "random": negatives.random},
         "versions": versions(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,15 +59,15 @@ def bank_set(settings: ScoreSettings, sets: Sequence[DataSet], reporter: Reporte
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Scores fitted to the bank, by name, and what the manifest says of it."""
+    """Scores fitted to the bank, by name, and what the manifest says of it; nothing without a bank."""
 
-    fitted: Mapping[str, Fitted]
-    about: dict[str, Any]
+    fitted: Mapping[str, Fitted] = field(default_factory=dict)
+    about: dict[str, Any] | None = None
 
 
 def fit_bank(
-    bank: DataSet, settings: ScoreSettings, model: ModelOnDemand, names: Sequence[str], labels: NDArray[np.float32],
-    reporter: Reporter,
+    bank: Sequence[DataSet], settings: ScoreSettings, model: ModelOnDemand, names: Sequence[str],
+    labels: NDArray[np.float32], reporter: Reporter,
 ) -> Fit:  # fmt: skip
     """Read or encode the bank (through ``--cache``) and fit every score asked for that needs it.
 
@@ -75,6 +75,7 @@ def fit_bank(
     label is no ID label are left out, with a warning.
 
     Args:
+        bank: of :func:`bank_set`.
         names: K ID labels; labels: (K, D) float32 unit vectors.
 
     Raises:
@@ -82,7 +83,9 @@ def fit_bank(
         NeglabelError: with ``strict`` a picture that can't be decoded; a damaged embedding; a bank that a score can't
             be fitted to.
     """
-    source, spec = bank.source, settings.bank
+    if not bank:
+        return Fit()
+    source, spec = bank[0].source, settings.bank
     kept: list[NDArray[np.float32]] = []
     classes: list[NDArray[np.int64]] = []
     strange = failed = 0

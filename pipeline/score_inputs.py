@@ -81,6 +81,12 @@ def group(
     return number, fused_groups(groups, settings.fused_groups, settings.seed) if settings.fused_groups else groups
 
 
+def grouping(settings: ScoreSettings, name: str, number: int, groups: Groups | None) -> dict[str, int | None]:
+    """What the manifest says of a score's groups: how many there are, and how many of them count (None: all)."""
+    grouped = groups is not None and SCORES[name].grouped
+    return {"groups": number if grouped else None, "fused": settings.fused_groups if grouped else None}
+
+
 def same_dimension(
     settings: ScoreSettings,
     negatives: Negatives,
