@@ -19,7 +19,7 @@ from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json,
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
-from neglabel.pipeline.places import images_in
+from neglabel.pipeline.places import pictures_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_bank import bank_set, fit_bank
 from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
@@ -90,13 +90,9 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     names, labels, prompts = read_labels(settings, negatives, model, reporter)
     number, groups = group(settings, temperatures, negatives, reporter)
     # What was left to a default is written down as what it came to, and paths so that any folder finds them.
-    placed = {
-        role: {name: images_in(Path.cwd(), spec) for name, spec in getattr(settings, role).items()}
-        for role in ("id", "ood", "images")
-    }
-    trained = settings.bank and images_in(Path.cwd(), settings.bank)
+    placed = pictures_in(Path.cwd(), settings)
     effective = settings.model_copy(
-        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, "bank": trained, **placed}
+        update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **placed}
     )
     same_dimension(settings, negatives, labels, read, model)
     far = _elsewhere(settings, model, sources, reporter)
