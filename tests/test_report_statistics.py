@@ -154,23 +154,8 @@ def test_classes_are_drawn_on_request_and_need_labels(tmp_path: Path, runs: list
     assert found.auroc_delong_low is None
     assert {t.test for t in differences.between_scores(by_class)} == {"bootstrap"}
     bare = read_runs([folder(tmp_path / "bare", {"mcm": logits(1, 0.1)}, labels=False)])
-    for data in bare[0].sets:
-        assert data.rows
     with pytest.raises(UsageError, match="birds has 0 labelled class"):
-        intervals.drawn(_unlabelled(bare), "id-positive", 40, "class", 0, QUIET)
-
-
-def _unlabelled(runs: list[Run]) -> list[Run]:
-    import dataclasses
-
-    import pyarrow as pa
-
-    sets = []
-    for data in runs[0].sets:
-        place = data.table.column_names.index("label")
-        blank = data.table.set_column(place, "label", pa.array([""] * data.rows))
-        sets.append(dataclasses.replace(data, table=blank))
-    return [dataclasses.replace(runs[0], sets=tuple(sets))]
+        intervals.drawn(bare, "id-positive", 40, "class", 0, QUIET)
 
 
 def seeded(path: Path, seed: int, noise: float, words: list[str]) -> Path:
