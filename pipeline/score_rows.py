@@ -136,14 +136,14 @@ class Scorer:
 
 
 def _block_of(
-    positive: Any, negative: Any, groups: NDArray[np.int64] | None, *vectors: NDArray[np.float32] | None
-) -> Block:
-    """``vectors``: of the pictures, of the labels, of the negatives."""
+    positive: Any, negative: Any, groups: NDArray[np.int64] | None, images: NDArray[np.float32],
+    labels: NDArray[np.float32], negatives: NDArray[np.float32] | None,
+) -> Block:  # fmt: skip
     if isinstance(positive, np.ndarray):
-        return Block(positive, negative, groups, *vectors, single=True)
+        return Block(positive, negative, groups, images, labels, negatives, single=True)
     from neglabel.pipeline.scores.device_block import DeviceBlock
 
-    return DeviceBlock(positive, negative, groups, *vectors)
+    return DeviceBlock(positive, negative, groups, images, labels, negatives)
 
 
 def _lists(values: pa.Array, shape: tuple[int, ...]) -> pa.ListArray:
