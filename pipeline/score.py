@@ -18,10 +18,11 @@ from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json,
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
-from neglabel.pipeline.places import images_in
+from neglabel.pipeline.places import pictures_in
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score_bank import bank_set, fit_bank
 from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
-from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
+from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, grouping, read_labels, same_dimension
 from neglabel.pipeline.score_model import STEPS, ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.score_resume import Resume, listed
@@ -60,9 +61,10 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
 def _scorer(
     names: Sequence[str], labels: NDArray[np.float32], negatives: NDArray[np.float32], texts: Sequence[str],
     temperatures: Mapping[str, float], groups: Groups | None, device: str,
+    fitted: Mapping[str, Any],
 ) -> Scorer:  # fmt: skip
     share = temperatures.get("neglabel", SCORES["neglabel"].temperature)
-    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share)
+    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share, fitted)
 
 
 def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dict[str, Any]:
@@ -72,11 +74,13 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     if not settings.labels.exists():
         raise UsageError(f"--labels {settings.labels} does not exist; give a text file, one name a line, or Parquet")
     sets = data_sets(settings)
-    sources = [data.source for data in sets]
+    bank = bank_set(settings, sets, reporter)
+    read = [*sets, *bank]
+    sources = [data.source for data in read]
     claim_folder(settings.out, FORMAT, create=False)  # a refusal should not wait for the model
     # A driver needs no GPU, nor does it take one from its workers.
     local = settings if settings.engine == "local" else settings.model_copy(update={"device": "cpu"})
-    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, sets), reporter)
+    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, read), reporter)
     model.check(sources)
     negatives = load_negatives(settings.negatives, settings.negatives_prompt, model.text)
     silent = [name for name in temperatures if SCORES[name].needs_negatives and not len(negatives)]
@@ -85,24 +89,22 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     names, labels, prompts = read_labels(settings, negatives, model, reporter)
     number, groups = group(settings, temperatures, negatives, reporter)
     # What was left to a default is written down as what it came to, and paths so that any folder finds them.
-    placed = {
-        role: {name: images_in(Path.cwd(), spec) for name, spec in getattr(settings, role).items()}
-        for role in ("id", "ood", "images")
-    }
+    placed = pictures_in(Path.cwd(), settings)
     effective = settings.model_copy(
         update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **placed}
     )
-    same_dimension(settings, negatives, labels, sets, model)
+    same_dimension(settings, negatives, labels, read, model)
     far = _elsewhere(settings, model, sources, reporter)
     if far is not None:
         open_.enter_context(far)
     model.prepare(sources)
-    check_embeddings(sets, labels.shape[1], reporter)
+    check_embeddings(read, labels.shape[1], reporter)
+    fit = fit_bank(bank, settings, model, names, labels, reporter)
     vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
     device = "cpu" if far is not None else model.device if settings.device == "auto" else settings.device
-    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device)
+    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device, fit.fitted)
     scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
-    pictures = sum(len(source.items) for source in sources)
+    pictures = sum(len(data.source.items) for data in sets)
     reporter.say(
         f"score: {model.words()}; {_counted(pictures, 'picture')} in {_counted(len(sets), 'data set')}, "
         f"{_counted(len(names), 'ID label')}, {_counted(len(negatives), 'negative label')}"
@@ -115,9 +117,9 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "labels": list(names),
         "datasets": [],
         "scores": [
-            {"name": n, "temperature": t, "groups": len(groups) if groups is not None and SCORES[n].grouped else None}
-            for n, t in temperatures.items()
+            {"name": n, "temperature": t, **grouping(settings, n, number, groups)} for n, t in temperatures.items()
         ],
+        "bank": fit.about,
         "embeddings": settings.keep_embeddings,
         "negatives": {"path": str(settings.negatives), "count": len(negatives), "random": negatives.random},
         "versions": versions(),
