@@ -13,6 +13,7 @@ test: $(VENV)/.installed-test lint
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak
+	$(BIN)/python tests/fuzz.py -max_total_time=600
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from neglabel import UsageError
 from neglabel.corpora.candidate import POS, POS_NAMES, Candidate, OnReject, Rejection
 from neglabel.corpora.csv_rows import csv_rows
 from neglabel.corpora.lines import DAMAGED, REQUEST, bare_name, damaged, lines, require_file
+from neglabel.corpora.parquet_bounds import flaw
 from neglabel.corpora.spec import Options as _Options
 from neglabel.corpora.uri import Location, Remote
 
@@ -37,6 +39,10 @@ class Options(_Options):
         "", description="part of speech of every word, where the file has no `pos` column"
     )
     language: str = Field("", description="BCP 47 code of every word, where the file has no `language` column")
+
+
+#: Rows of a Parquet file that are objects at once.
+BATCH = 4_096
 
 
 def check(options: Options) -> None:
@@ -142,16 +148,19 @@ def _parquet(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
     _need(options, names)
     columns = [name for name in (options.column, "pos", "language", "key") if name in names]
     number = 0
-    for batch in file.iter_batches(columns=columns):
+    for batch in file.iter_batches(BATCH, columns=columns):
         for row in batch.to_pylist():
             number += 1
             yield number, row
 
 
 def _opened(path: Location) -> pq.ParquetFile:
-    if isinstance(path, Remote):  # not pre-buffered, which would hold all of it
-        return pq.ParquetFile(path.open(), pre_buffer=False, buffer_size=REQUEST)
-    return pq.ParquetFile(path, memory_map=True)
+    # Not pre-buffered, which would hold all of it; nor mapped: a file that is cut meanwhile would end the process.
+    file = path.open() if isinstance(path, Remote) else pa.OSFile(str(path))
+    opened = pq.ParquetFile(file, pre_buffer=False, buffer_size=REQUEST)
+    if problem := flaw(opened.metadata, file.size()):
+        raise pa.ArrowInvalid(problem)
+    return opened
 
 
 def _need(options: Options, names: Iterable[str]) -> None:

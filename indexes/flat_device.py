@@ -27,6 +27,11 @@ class DeviceNegatives:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def vectors(self) -> Floats:
+        """(M, D), by ``order``: a copy in the CPU's memory."""
+        return np.ascontiguousarray(self._texts[:, self._labels :].T.cpu().numpy(), np.float32)
+
     def rows_per_block(self, budget: int = DEVICE_VALUES) -> int:
         """How many pictures to take at once so that their similarities to all texts fit."""
         return max(1, budget // max(1, self._texts.shape[1]))

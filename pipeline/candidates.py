@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from neglabel import UsageError
+from neglabel import NeglabelError, UsageError
 from neglabel.corpora.dedupe import Mode
+from neglabel.corpora.parquet_bounds import BATCH
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
@@ -52,6 +55,7 @@ def open_stores(paths: Sequence[Location]) -> Stores:
             manifest = read_json(path / "manifest.json", "neglabel-candidates")
             if not manifest.get("complete"):
                 raise UsageError(f"{path} is not finished; run the same `neglabel encode` again to finish it")
+            _check_about(manifest, path)
             if manifest.get("part") is None:
                 found += shards_of(path, manifest)
             elif not continues(manifests, manifest):
@@ -88,13 +92,43 @@ def open_stores(paths: Sequence[Location]) -> Stores:
     )  # fmt: skip
 
 
+class _About(TypedDict, total=False):
+    """What a store's manifest says that mining goes by."""
+
+    model: dict[str, Any] | None
+    preset: Literal["paper", "official"] | None
+    prompts: dict[str, str] | None
+    dedupe: Mode
+
+
+_ABOUT = TypeAdapter(_About)
+
+
+def _check_about(manifest: Mapping[str, Any], folder: Location) -> None:
+    try:
+        _ABOUT.validate_python(manifest)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise NeglabelError(f"{folder / 'manifest.json'} is damaged ({where}); encode into a new folder") from None
+
+
 def text_groups(path: Location, names: Sequence[str]) -> Iterator[pa.Table]:
-    """The string columns of each row group; missing columns and nulls are empty."""
+    """The string columns of each row group, of a large one in pieces; missing columns and nulls are empty."""
     file = store.open_parquet(path)
     there = [name for name in names if name in file.schema_arrow.names]
     for number in range(file.num_row_groups):
-        with store.reading(path):
-            yield _strings(file.read_row_group(number, columns=there), names, file.metadata.row_group(number).num_rows)
+        rows = file.metadata.row_group(number).num_rows
+        if rows <= BATCH:
+            with store.reading(path):
+                yield _strings(file.read_row_group(number, columns=there), names, rows)
+            continue
+        batches = file.iter_batches(BATCH, row_groups=[number], columns=there)
+        while True:
+            with store.reading(path):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                yield _strings(pa.table(batch), names, batch.num_rows)
 
 
 def text_rows(

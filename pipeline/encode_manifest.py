@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from neglabel.pipeline.shards import ShardRecord
 
 FORMAT = "neglabel-candidates"
-_SHARD = re.compile(r"(shard|rejected)-\d{5,}(-[0-9a-f]{8})?\.parquet")
+#: Names of a shard's files.
+SHARD_FILE = re.compile(r"(shard|rejected)-\d{5,}(-[0-9a-f]{8})?\.parquet")
 #: What must agree for a store to be continued.
 IDENTITY = ("corpus", "preset", "prompts", "model", "precision", "device", "storage", "dedupe", "shard_rows",
             "batch_size", "limit", "sample", "seed", "weights", "too_long", "path", "planner",
@@ -57,6 +58,9 @@ def open_manifest(settings: EncodeSettings, identity: Mapping[str, Any]) -> dict
                 f"--out {settings.out} was encoded with {name} = {old!r}, not {new!r}; "
                 "give the same settings to continue it, or name a new folder"
             )
+    spent = manifest.get("time")
+    if not isinstance(spent, dict) or not all(type(seconds) in (int, float) for seconds in spent.values()):
+        manifest.pop("time", None)  # it says how long, and nothing goes by it
     beyond = {"beyond": found} if (found := beyond_of(manifest, path)) else {}
     manifest.pop("beyond", None)
     return {"sources": identity["sources"], **manifest, "shards": records_of(manifest, path), **beyond}
@@ -107,5 +111,5 @@ def finish(folder: Location, manifest: dict[str, Any], words: list[dict[str, Any
     # What a worker wrote that was thought dead, or what was encoded again under another name.
     named = {name for _, record in recorded(manifest) for name in (record["file"], record["rejected_file"])}
     for path in folder.iterdir():
-        if _SHARD.fullmatch(path.name) and path.name not in named:
+        if SHARD_FILE.fullmatch(path.name) and path.name not in named:
             path.unlink(missing_ok=True)

@@ -97,7 +97,8 @@ def read_json(path: Location, kind: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; is {path.parent} the output of the stage before?") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise NeglabelError(f"{path} can't be read: {error}; run the stage that wrote it again") from None
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise NeglabelError(f"{path} can't be read: {why}; run the stage that wrote it again") from None
     if not isinstance(value, dict) or value.get("format") != kind:
         raise UsageError(f"{path} is not a {kind} manifest; name the folder that the stage before wrote")
     if not isinstance(value.get("version"), int) or value["version"] > VERSION:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.storage import StorageError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import VERSION, claim_folder, read_json, sha256, versions, write_json
@@ -35,6 +36,8 @@ class ImageShard(TypedDict):
 
 
 _RECORDS = TypeAdapter(list[ImageShard])
+#: Names of shards; of no other place.
+FILE = re.compile(r"images-[0-9a-f]{1,64}-\d+\.parquet")
 
 
 class ImageShards:
@@ -76,11 +79,19 @@ class ImageShards:
         if problem is not None:
             self.warn(f"cache {self.folder}: {problem}; its pictures are encoded again")
             return {}
-        with store.reading(path):
-            table = store.open_parquet(path).read()
-        offsets = table["offset"].to_pylist()
-        embedding = np.asarray(table["embedding"].combine_chunks().flatten(), np.float32).reshape(len(offsets), -1)
-        return dict(zip(offsets, embedding, strict=True))
+        try:
+            blocks = list(store.stream(path, ["offset"]))
+            offsets = [place for block in blocks for place in block.columns["offset"].to_pylist()]
+            rows = [row for block in blocks for row in np.asarray(block.embedding, np.float32)]
+            if all(type(place) is int and 0 <= place < record["pictures"] for place in offsets):
+                return dict(zip(offsets, rows, strict=True))
+            problem = f"{path.name} holds pictures that are not there"
+        except StorageError:
+            raise
+        except NeglabelError as error:
+            problem = str(error)
+        self.warn(f"cache {self.folder}: {problem}; its pictures are encoded again")
+        return {}
 
     def write(self, digest: str, pictures: int, embeddings: Mapping[int, Any]) -> None:
         """Keep what a run of ``pictures`` has by now, place → embedding; nothing old goes before it is recorded."""
@@ -106,7 +117,7 @@ class ImageShards:
             return {}
         try:
             records = _RECORDS.validate_python(read_json(path, FORMAT).get("shards"))
-            if all(Path(record["file"]).name == record["file"] for record in records):
+            if all(FILE.fullmatch(record["file"]) for record in records):
                 return {record["pictures_sha256"]: record for record in records}
         except (NeglabelError, ValidationError):
             pass

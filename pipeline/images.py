@@ -23,6 +23,7 @@ Only 16-bit grey is scaled to 8 bits before, as ``convert`` would clip it to whi
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -41,6 +42,9 @@ EXTENSIONS = frozenset(
 #: What may be decoded, whatever a file is called: Pillow would hand EPS to Ghostscript.
 FORMATS = frozenset(["JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000"])
 HF = "hf:"
+#: Of a picture that is decoded: where Pillow begins to warn. Its own limit is twice that, a gigabyte a thread.
+MAX_PIXELS = 89_478_485
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Item(NamedTuple):
@@ -137,12 +141,13 @@ def decode(file: Path | bytes) -> Image.Image:
     Image.init()
     formats = sorted(FORMATS & set(Image.OPEN))
     with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=formats) as im:
+        if im.width * im.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
         im.load()
         if im.mode.startswith("I;16") or (im.mode == "I" and im.format == "PNG"):
             whole: Image.Image = im.convert("I").point(lambda value: value / 257).convert("L")
-        else:
-            whole = im.copy()
-        return whole
+            return whole
+    return im  # its pixels are loaded: closing the file leaves them
 
 
 def reason(error: Exception) -> str:

@@ -53,7 +53,8 @@ def label_names(path: Location) -> list[str]:
         return read_lines(path, "labels")
     store.require_columns(path, ["text"])
     with store.reading(path):
-        return [name or "" for name in store.open_parquet(path).read(columns=["text"])["text"].to_pylist()]
+        column = store.open_parquet(path).read(columns=["text"])["text"]
+    return store.texts(path, column, "text")
 
 
 def load_labels(
@@ -72,9 +73,11 @@ def load_labels(
     if is_parquet(path):
         store.require_columns(path, ["text", "embedding"])
         blocks = list(store.stream(path, ["text"]))
-        names = [name or "" for block in blocks for name in block.columns["text"].to_pylist()]
+        names = [name for block in blocks for name in store.texts(path, block.columns["text"], "text")]
         if not names:
             raise UsageError(f"labels {path} has no rows")
+        if len({b.embedding.shape[1] for b in blocks}) > 1:
+            raise NeglabelError(f"labels {path} have embeddings of differing length; use one model for all")
         embedding, prompts = store.unit(np.concatenate([b.embedding for b in blocks])), ()
     else:
         names = read_lines(path, "labels")

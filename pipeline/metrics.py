@@ -17,10 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.text import normalise
 
-#: What reports offer.
-Convention = Literal["id-positive", "ood-positive"]
-#: With the one that only serves to match the NegLabel authors' figures.
-AnyConvention = Literal["id-positive", "ood-positive", "nearest-recall"]
+#: The last serves to match the NegLabel authors' figures.
+Convention = Literal["id-positive", "ood-positive", "nearest-recall"]
 Floats = NDArray[np.float64]
 
 
@@ -57,7 +55,7 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["id", "o
 
 
 def fpr95(
-    id_scores: ArrayLike, ood_scores: ArrayLike, convention: AnyConvention = "id-positive", level: float = 0.95
+    id_scores: ArrayLike, ood_scores: ArrayLike, convention: Convention = "id-positive", level: float = 0.95
 ) -> float:
     """False positive rate where ``level`` of the positives are found.
 
@@ -82,8 +80,8 @@ def fpr95(
         UsageError: an unknown convention, or ``level`` out of range.
     """
     inside, outside = _scores(id_scores, "ID"), _scores(ood_scores, "OOD")
-    if convention not in get_args(AnyConvention):
-        raise UsageError(f"FPR95 convention is {convention!r}; use {' or '.join(get_args(AnyConvention))}")
+    if convention not in get_args(Convention):
+        raise UsageError(f"FPR95 convention is {convention!r}; use {' or '.join(get_args(Convention))}")
     if convention == "nearest-recall":
         return _at_nearest_recall(inside, outside, level)
     if convention == "ood-positive":

@@ -1,13 +1,15 @@
 """What ``mine --work DIR`` keeps of each file of candidates, so that the next run reads only what is new.
 
-``words-KEY.npy``: digests of the words. ``best-KEY.parquet``: of one label set and one choice of rows, the rows that
-can be among the best or the nearest, and the histogram. Anything in the folder may be deleted. A file's best rows are
-those that reach the bound that held when the file was done; adding candidates only raises that bound, so they suffice
+``words-KEY.npy``: digests of the words. ``best-KEY.kept``, Parquet: of one label set and one choice of rows, the rows
+that can be among the best or the nearest, and the histogram. Each file ends with the SHA-256 of what stands before;
+one that doesn't is made again, and anything in the folder may be deleted. A file's best rows are those that reach the
+bound that held when the file was done; adding candidates only raises that bound, so they suffice
 until one asks for more of them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
@@ -16,10 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
-from neglabel.corpora.uri import Location, Remote
+from neglabel.corpora.storage import StorageError
+from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.candidates import TEXT_COLUMNS, Stores
 from neglabel.pipeline.choose_rows import Selection, read_words
@@ -30,7 +34,7 @@ from neglabel.pipeline.word_digests import Words
 
 FORMAT = "neglabel-mine-work"
 #: Raised where what is kept, or how it is found, changes.
-VERSION = 1
+VERSION = 2
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -71,21 +75,19 @@ class Work:
     def kept_words(self, number: int) -> Words | None:
         """Those digests where they are kept, whole."""
         path = self._path("words", number, "npy")
-        if path is not None and path.is_file():
-            try:
-                kept = np.load(BytesIO(path.read_bytes()) if isinstance(path, Remote) else path, allow_pickle=False)
-                if kept.shape == (store.open_parquet(self.stores.files[number]).metadata.num_rows, 3):
-                    return Words(np.ascontiguousarray(kept[:, :2]), np.ascontiguousarray(kept[:, 2]))
-            except (OSError, ValueError):
-                pass  # damaged: made again
+        if path is not None and (whole := _unsealed(path)):
+            kept = np.load(BytesIO(whole), allow_pickle=False)
+            if kept.shape == (store.open_parquet(self.stores.files[number]).metadata.num_rows, 3):
+                return Words(np.ascontiguousarray(kept[:, :2]), np.ascontiguousarray(kept[:, 2]))
         return None
 
     def keep_words(self, number: int, words: Words) -> None:
         """Keep a file's digests for the next run."""
         path = self._path("words", number, "npy")
         if path is not None:
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, np.column_stack([words.text, words.pos]))
+            file = BytesIO()
+            np.save(file, np.column_stack([words.text, words.pos]))
+            _seal(path, file)
 
     def key(self, number: int, selection: Selection, labels: NDArray[Any], percentile: float) -> str:
         """What a file's best rows depend on, but for M."""
@@ -94,34 +96,29 @@ class Work:
 
     def load(self, number: int, key: str) -> Record | None:
         """What is kept under ``key``; None where nothing whole is."""
-        path = self._path("best", number, "parquet", key)
-        if path is None or not path.is_file():
+        path = self._path("best", number, "kept", key)
+        whole = None if path is None else _unsealed(path)
+        if whole is None:
             return None
-        try:
-            about = store.read_metadata(path)
-            if about.get("format") != FORMAT or about.get("version") != VERSION:
-                return None
-            with store.reading(path):
-                table = store.open_parquet(path).read()
-            embedding = np.asarray(table["embedding"].combine_chunks().flatten()).reshape(table.num_rows, -1)
-            columns = {name: table[name].to_numpy() for name in ("row", "distance", "nearest", "cosine")}
-            which = table["which"].to_numpy()
-            rows = [
-                {name: values[which == n] for name, values in {**columns, "embedding": embedding}.items()}
-                for n in range(len(about["bounds"]))
-            ]
-            near = {name: rows[-1][name] for name in ("row", "distance")}
-            order = np.argsort(columns["row"], kind="stable")
-            text = table.select(TEXT_COLUMNS).take(pa.array(order))
-            bounds = [(float(bound), bool(lost)) for bound, lost in about["bounds"]]
-            return Record([*rows[:-1], near], bounds, np.array(about["histogram"], np.int64),
-                          (columns["row"][order], text))  # fmt: skip
-        except (NeglabelError, KeyError, TypeError, ValueError):
-            return None
+        table = pq.read_table(pa.BufferReader(whole))
+        about = json.loads(table.schema.metadata[store.METADATA_KEY])
+        embedding = np.asarray(table["embedding"].combine_chunks().flatten()).reshape(table.num_rows, -1)
+        columns = {name: table[name].to_numpy() for name in ("row", "distance", "nearest", "cosine")}
+        which = table["which"].to_numpy()
+        rows = [
+            {name: values[which == n] for name, values in {**columns, "embedding": embedding}.items()}
+            for n in range(len(about["bounds"]))
+        ]
+        near = {name: rows[-1][name] for name in ("row", "distance")}
+        order = np.argsort(columns["row"], kind="stable")
+        text = table.select(TEXT_COLUMNS).take(pa.array(order))
+        bounds = [(float(bound), bool(lost)) for bound, lost in about["bounds"]]
+        return Record([*rows[:-1], near], bounds, np.array(about["histogram"], np.int64),
+                      (columns["row"][order], text))  # fmt: skip
 
     def save(self, number: int, key: str, record: Record) -> None:
         """Keep a file's record whole or not at all."""
-        path = self._path("best", number, "parquet", key)
+        path = self._path("best", number, "kept", key)
         if path is None:
             return
         row, text = record.text
@@ -143,13 +140,35 @@ class Work:
             }
         )  # fmt: skip
         about = {"format": FORMAT, "version": VERSION, "bounds": record.bounds, "histogram": record.histogram.tolist()}
-        store.write_table(path, table, about)
+        file = BytesIO()
+        store.write_to(file, table.replace_schema_metadata({store.METADATA_KEY: json.dumps(about).encode()}))
+        _seal(path, file)
 
     def _path(self, kind: str, number: int, suffix: str, key: str = "") -> Location | None:
         if self.folder is None:
             return None
         digest = sha256(f"{VERSION} {self.stores.keys[number]} {key}".encode("utf-8", "surrogatepass")).hexdigest()
         return self.folder / f"{kind}-{digest[:32]}.{suffix}"
+
+
+def _seal(path: Location, file: BytesIO) -> None:
+    """Write ``file`` and, behind it, its SHA-256."""
+    with replacing(path) as temporary, open(temporary, "wb") as out:
+        out.write(file.getbuffer())
+        out.write(sha256(file.getbuffer()).digest())
+
+
+def _unsealed(path: Location) -> memoryview | None:
+    """What :func:`_seal` wrote; None where that is not there, or is not what was written: it is made again."""
+    try:
+        if not path.is_file():
+            return None
+        whole = memoryview(path.read_bytes())
+    except StorageError:
+        raise
+    except (OSError, NeglabelError):
+        return None
+    return whole[:-32] if len(whole) > 32 and sha256(whole[:-32]).digest() == whole[-32:] else None
 
 
 def _embeddings(held: Sequence[Arrays], dimension: int) -> NDArray[Any]:

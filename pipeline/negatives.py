@@ -74,6 +74,11 @@ def negatives_metadata(path: Location) -> dict[str, Any]:
     version = metadata.get("version", VERSION)
     if not isinstance(version, int) or version > VERSION:
         raise UsageError(f"{path} was made by a newer neglabel (version {version}); update neglabel")
+    for name in ("settings", "labels", "model"):
+        value = metadata.get(name) or {}
+        prompts = value.get("prompts") or () if isinstance(value, dict) else None
+        if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise NeglabelError(f"{path}: its neglabel metadata is damaged ({name}); mine it again")
     return metadata
 
 
@@ -100,7 +105,7 @@ def _mined(path: Location, metadata: Mapping[str, Any]) -> Negatives:
     rest = [name for name in file.schema_arrow.names if name != "embedding"]
     with store.reading(path):
         table = file.read(columns=rest)
-    texts = tuple(text or "" for text in table["text"].to_pylist())
+    texts = tuple(store.texts(path, table["text"], "text"))
     if "rank" not in rest:
         table = table.add_column(0, "rank", pa.array(range(len(texts)), pa.int32()))
     embedding = np.concatenate(blocks) if blocks else np.empty((0, store.dimension(path) or 0), np.float32)

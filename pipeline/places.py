@@ -10,6 +10,7 @@ from neglabel.corpora import ADAPTERS
 from neglabel.corpora.uri import is_uri, join
 from neglabel.pipeline.images import list_and_root
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
+from neglabel.pipeline.score_settings import ScoreSettings
 
 
 def corpus_in(folder: Path, spec: str | Mapping[str, Any]) -> Any:
@@ -41,6 +42,15 @@ def images_in(folder: Path, spec: str) -> str:
     if root and (is_uri(path) or not (folder / spec).exists()):
         return f"{join(folder, path)}@{join(folder, root)}"
     return str(join(folder, spec))
+
+
+def pictures_in(folder: Path, settings: ScoreSettings) -> dict[str, Any]:
+    """All specs of pictures of a ``score`` run (``id``, ``ood``, ``images``, ``bank``), taken from ``folder``."""
+    roles = {
+        role: {name: images_in(folder, spec) for name, spec in getattr(settings, role).items()}
+        for role in ("id", "ood", "images")
+    }
+    return {**roles, "bank": settings.bank and images_in(folder, settings.bank)}
 
 
 def model_in(folder: Path, name: str) -> str:

@@ -10,7 +10,7 @@ from neglabel import UsageError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import config
 from neglabel.pipeline.mine_settings import MineSettings
-from neglabel.pipeline.places import corpus_in, images_in, model_in
+from neglabel.pipeline.places import corpus_in, model_in, pictures_in
 from neglabel.pipeline.run_settings import RunSettings
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.settings import EncodeSettings, ReportSettings
@@ -59,11 +59,7 @@ class Stages:
     def score(self, negatives: Location, out: Location, **decided: Any) -> ScoreSettings:
         given = {"negatives": negatives, "labels": self.labels, "out": out, "cache": self.out / "cache", **self._model}
         made: ScoreSettings = self._make(ScoreSettings, "score", {**given, **decided})
-        pictures = {
-            role: {name: images_in(self.folder, spec) for name, spec in getattr(made, role).items()}
-            for role in ("id", "ood", "images")
-        }
-        return made.model_copy(update=pictures)
+        return made.model_copy(update=pictures_in(self.folder, made))
 
     def report(self, scores: list[Location], **decided: Any) -> ReportSettings:
         made: ReportSettings = self._make(

@@ -18,14 +18,16 @@ from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json,
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
-from neglabel.pipeline.places import images_in
+from neglabel.pipeline.places import pictures_in
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.score_bank import bank_set, fit_bank
 from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
-from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, read_labels, same_dimension
+from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, grouping, read_labels, same_dimension
 from neglabel.pipeline.score_model import STEPS, ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
+from neglabel.pipeline.score_resume import Resume, listed
 from neglabel.pipeline.score_rows import Scorer
-from neglabel.pipeline.score_sets import claimed, remove_stale, score_set, unreadable_table
+from neglabel.pipeline.score_sets import claimed, remove_stale, score_set
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
 from neglabel.pipeline.scores.neglabel import Groups
@@ -59,9 +61,10 @@ def score(settings: ScoreSettings, reporter: Reporter) -> dict[str, Any]:
 def _scorer(
     names: Sequence[str], labels: NDArray[np.float32], negatives: NDArray[np.float32], texts: Sequence[str],
     temperatures: Mapping[str, float], groups: Groups | None, device: str,
+    fitted: Mapping[str, Any],
 ) -> Scorer:  # fmt: skip
     share = temperatures.get("neglabel", SCORES["neglabel"].temperature)
-    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share)
+    return Scorer(names, labels, index_on(device, negatives, groups, labels), texts, temperatures, share, fitted)
 
 
 def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dict[str, Any]:
@@ -71,11 +74,13 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     if not settings.labels.exists():
         raise UsageError(f"--labels {settings.labels} does not exist; give a text file, one name a line, or Parquet")
     sets = data_sets(settings)
-    sources = [data.source for data in sets]
+    bank = bank_set(settings, sets, reporter)
+    read = [*sets, *bank]
+    sources = [data.source for data in read]
     claim_folder(settings.out, FORMAT, create=False)  # a refusal should not wait for the model
     # A driver needs no GPU, nor does it take one from its workers.
     local = settings if settings.engine == "local" else settings.model_copy(update={"device": "cpu"})
-    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, sets), reporter)
+    model = ModelOnDemand(local, metadata.get("model"), foreign(settings, metadata, read), reporter)
     model.check(sources)
     negatives = load_negatives(settings.negatives, settings.negatives_prompt, model.text)
     silent = [name for name in temperatures if SCORES[name].needs_negatives and not len(negatives)]
@@ -84,24 +89,22 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     names, labels, prompts = read_labels(settings, negatives, model, reporter)
     number, groups = group(settings, temperatures, negatives, reporter)
     # What was left to a default is written down as what it came to, and paths so that any folder finds them.
-    placed = {
-        role: {name: images_in(Path.cwd(), spec) for name, spec in getattr(settings, role).items()}
-        for role in ("id", "ood", "images")
-    }
+    placed = pictures_in(Path.cwd(), settings)
     effective = settings.model_copy(
         update={"temperature": dict(temperatures), "label_prompt": prompts, "groups": number, **placed}
     )
-    same_dimension(settings, negatives, labels, sets, model)
+    same_dimension(settings, negatives, labels, read, model)
     far = _elsewhere(settings, model, sources, reporter)
     if far is not None:
         open_.enter_context(far)
     model.prepare(sources)
-    check_embeddings(sets, labels.shape[1], reporter)
+    check_embeddings(read, labels.shape[1], reporter)
+    fit = fit_bank(bank, settings, model, names, labels, reporter)
     vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
     device = "cpu" if far is not None else model.device if settings.device == "auto" else settings.device
-    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device)
+    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device, fit.fitted)
     scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
-    pictures = sum(len(source.items) for source in sources)
+    pictures = sum(len(data.source.items) for data in sets)
     reporter.say(
         f"score: {model.words()}; {_counted(pictures, 'picture')} in {_counted(len(sets), 'data set')}, "
         f"{_counted(len(names), 'ID label')}, {_counted(len(negatives), 'negative label')}"
@@ -114,26 +117,38 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "labels": list(names),
         "datasets": [],
         "scores": [
-            {"name": n, "temperature": t, "groups": len(groups) if groups is not None and SCORES[n].grouped else None}
-            for n, t in temperatures.items()
+            {"name": n, "temperature": t, **grouping(settings, n, number, groups)} for n, t in temperatures.items()
         ],
+        "bank": fit.about,
         "embeddings": settings.keep_embeddings,
         "negatives": {"path": str(settings.negatives), "count": len(negatives), "random": negatives.random},
         "versions": versions(),
         "seconds": 0.0,
         "complete": False,
     }
-    results, unreadable = [], []
+    made_of = (names, labels, vectors, negatives.texts, [] if groups is None else groups, model.identity)
+    resume = Resume(effective, made_of)
+    results = []
     with claimed(settings.out, FORMAT):
-        # First a manifest that promises nothing: an interrupted run leaves a folder that is ours, and that lists no
-        # file of an earlier run beside files of this one.
-        write_json(settings.out / "manifest.json", manifest)
+        kept = resume.finished(sets)
+        unreadable = {name: failures for name, (_, failures) in kept.items()}
+        entries = {data.name: resume.entry(data, kept[data.name][0]) for data in sets if data.name in kept}
+        # First a manifest that promises no more than this run, or a killed one like it, has finished: it lists no file
+        # of an earlier run beside files of this one, and an interrupted run leaves a folder that is ours.
+        write_json(settings.out / "manifest.json", {**manifest, "datasets": list(entries.values())})
         remove_stale(settings.out, sets, settings.keep_embeddings)
         for data in sets:
-            result, failures = score_set(data, scorer, model, settings, reporter)
+            if data.name in kept:
+                result, _ = kept[data.name]
+                reporter.say(f"score: {data.name} was finished by an earlier run; going on with the next")
+            else:
+                result, unreadable[data.name] = score_set(data, scorer, model, settings, reporter)
+                if unreadable[data.name]:
+                    resume.keep(sets, unreadable)
+                entries[data.name] = resume.entry(data, result)
+                write_json(settings.out / "manifest.json", {**manifest, "datasets": list(entries.values())})
             results.append(result)
-            unreadable += failures
-        store.write_table(settings.out / "unreadable.parquet", unreadable_table(unreadable))
+        resume.keep(sets, unreadable)
         used = negatives.table.replace_schema_metadata(None)
         if settings.keep_embeddings:
             used = with_embeddings(used, negatives.embedding, labels.shape[1])
@@ -141,12 +156,11 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         store.write_table(settings.out / "negatives.parquet", used, negatives.metadata or None)
         write_text(settings.out / "settings.toml", config.dump(effective))
         seconds = round(time.monotonic() - begun, 3)
-        listed = [{k: v for k, v in row.items() if k != "id_share"} for row in results]
         spent = {step: round(sum(row["time"][step] for row in results), 3) for step in STEPS}
         write_json(
             settings.out / "manifest.json",
-            {**manifest, "model": model.identity, "datasets": listed, "seconds": seconds, "time": spent,
-             "complete": True},
+            {**manifest, "model": model.identity, "datasets": [listed(row) for row in results], "seconds": seconds,
+             "time": spent, "complete": True},
         )  # fmt: skip
     if model.cached is not None:
         found, asked = model.cached

@@ -17,7 +17,7 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_settings import ScoreSettings
-from neglabel.pipeline.scores import SCORES, group_negatives
+from neglabel.pipeline.scores import SCORES, fused_groups, group_negatives
 from neglabel.pipeline.scores.neglabel import N_GROUPS, Groups
 
 
@@ -56,22 +56,35 @@ def read_labels(
 def group(
     settings: ScoreSettings, temperatures: Mapping[str, float], negatives: Negatives, reporter: Reporter
 ) -> tuple[int, Groups | None]:
-    """The number of groups, given or by default, and the groups; None where no score has a use for them.
+    """The number of groups, given or by default, and the groups that count; None where no score has a use for them.
 
     Raises:
-        UsageError: more groups asked for than there are negatives.
+        UsageError: more groups asked for than there are negatives, or more fused than there are groups.
     """
     few = len(negatives) < N_GROUPS
     number = settings.groups or (1 if few else N_GROUPS)
+    if settings.fused_groups and not any(SCORES[name].grouped for name in temperatures):
+        grouped = ", ".join(name for name, spec in SCORES.items() if spec.grouped)
+        raise UsageError(f"--fused-groups {settings.fused_groups}: no score asked for has groups; ask for {grouped}")
     if not len(negatives) or not any(SCORES[name].grouped for name in temperatures):
         return number, None
     if settings.groups is None and few:
         reporter.warn(f"{settings.negatives} has fewer than {N_GROUPS} negative labels: scored as one group")
+    if settings.fused_groups and settings.fused_groups > number:
+        raise UsageError(
+            f"--fused-groups {settings.fused_groups} is more than the {number} group{'s' * (number != 1)} there "
+            f"{'are' if number != 1 else 'is'}; choose 1 to {number}, or more --groups"
+        )
     if number == 1:
         return number, None
-    return number, group_negatives(
-        len(negatives), number, settings.group_order, settings.group_drop, settings.seed
-    )
+    groups = group_negatives(len(negatives), number, settings.group_order, settings.group_drop, settings.seed)
+    return number, fused_groups(groups, settings.fused_groups, settings.seed) if settings.fused_groups else groups
+
+
+def grouping(settings: ScoreSettings, name: str, number: int, groups: Groups | None) -> dict[str, int | None]:
+    """What the manifest says of a score's groups: how many there are, and how many of them count (None: all)."""
+    grouped = groups is not None and SCORES[name].grouped
+    return {"groups": number if grouped else None, "fused": settings.fused_groups if grouped else None}
 
 
 def same_dimension(

@@ -118,20 +118,33 @@ def _place(spec: str) -> Location:
     return location(name if root and (is_uri(name) or not Path(spec).exists()) else spec).resolve()
 
 
-def _share_nothing(sets: Sequence[DataSet]) -> None:
-    """No picture may be ID and OOD, by whatever way the two name it (links, lists, ``imagefolder``)."""
-    folders: dict[str, str] = {}
+def shared_with(one: Source, sets: Sequence[DataSet]) -> tuple[DataSet, str] | None:
+    """The first of ``sets`` that names a place which ``one`` names too, by whatever way (links, lists,
+    ``imagefolder``), and that place; None where they share no picture."""
+    real = _Real()
+    places = {real(place) for place in one.places()}
+    return next(((data, place) for data in sets for place in data.source.places() if real(place) in places), None)
 
-    def real(place: str) -> str:
+
+class _Real:
+    """Places with their links followed; a folder of pictures is resolved once, not once a picture."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, place: str) -> str:
         if is_uri(place):
             return place
-        # A folder of pictures is resolved once, not once a picture.
         folder, name = os.path.split(place)
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        path = os.path.join(folders[folder], name)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        path = os.path.join(self._folders[folder], name)
         return os.path.realpath(path) if os.path.islink(path) else path
 
+
+def _share_nothing(sets: Sequence[DataSet]) -> None:
+    """No picture may be ID and OOD, by whatever way the two name it (links, lists, ``imagefolder``)."""
+    real = _Real()
     owners: dict[str, DataSet] = {}
     oods = [data for data in sets if data.role == "ood"]
     for data in sets if oods else ():

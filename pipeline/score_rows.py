@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from neglabel.pipeline.images import Item
 from neglabel.pipeline.item_columns import columns_of
 from neglabel.pipeline.overlap import spread
 from neglabel.pipeline.score_plan import DataSet
-from neglabel.pipeline.scores import Block, compute_all
+from neglabel.pipeline.scores import SCORES, Block, compute_all
+from neglabel.pipeline.scores.bank import Fitted
 from neglabel.pipeline.scores.stable import Floats
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Scorer:
     """What every picture of a run is compared with.
 
     ``labels`` (K, D) float32 unit and ``names`` K; ``index``: of both, with the groups, here or on a device;
-    ``negatives`` M; ``temperatures`` by score; ``share_temperature``: of the softmax over all ID and negative labels.
+    ``negatives`` M; ``temperatures`` by score; ``share_temperature``: of the softmax over all ID and negative labels;
+    ``fitted``: by name, those scores that were fitted to a bank.
     """
 
     names: Sequence[str]
@@ -62,6 +64,13 @@ class Scorer:
     negatives: Sequence[str]
     temperatures: Mapping[str, float]
     share_temperature: float
+    fitted: Mapping[str, Fitted] = field(default_factory=dict)
+
+    @cached_property
+    def _vectors(self) -> NDArray[np.float32] | None:
+        """(M, D) by column of the index, where a score compares pictures with the negatives' own vectors."""
+        wanted = any({"negatives", "embeddings"} <= SCORES[name].needs for name in self.temperatures)
+        return self.index.vectors if wanted else None
 
     @cached_property
     def classes(self) -> ClassNames:
@@ -104,7 +113,7 @@ class Scorer:
         positive, negative = cosines
         best, best_cosines = self.index.largest(positive, TOP)
         worst, worst_cosines = self.index.largest(negative, TOP, self.index.order)
-        block = _block_of(positive, negative, self.index.groups)
+        block = _block_of(positive, negative, self.index.groups, embedding, self.labels, self._vectors)
         shares = _Shares(block, self.share_temperature)
         names, words = self._texts
         given = columns_of(items)
@@ -116,7 +125,7 @@ class Scorer:
             "label": self.classes.of_all(given.label, data.role),
             "predicted_label": names.take(pa.array(best[:, 0])),
         }
-        for name, (score, logit) in compute_all(self.temperatures, block).items():
+        for name, (score, logit) in compute_all(self.temperatures, block, self.fitted).items():
             columns[name], columns[f"{name}_logit"] = score, logit
         columns["top_labels"] = _lists(names.take(pa.array(best.ravel())), best.shape)
         columns["top_label_shares"] = _lists(pa.array(shares.of(best_cosines).ravel()), best.shape)
@@ -126,12 +135,15 @@ class Scorer:
         return pa.table(columns, schema=self.schema), shares.id_share
 
 
-def _block_of(positive: Any, negative: Any, groups: NDArray[np.int64] | None) -> Block:
+def _block_of(
+    positive: Any, negative: Any, groups: NDArray[np.int64] | None, images: NDArray[np.float32],
+    labels: NDArray[np.float32], negatives: NDArray[np.float32] | None,
+) -> Block:  # fmt: skip
     if isinstance(positive, np.ndarray):
-        return Block(positive, negative, groups, single=True)
+        return Block(positive, negative, groups, images, labels, negatives, single=True)
     from neglabel.pipeline.scores.device_block import DeviceBlock
 
-    return DeviceBlock(positive, negative, groups)
+    return DeviceBlock(positive, negative, groups, images, labels, negatives)
 
 
 def _lists(values: pa.Array, shape: tuple[int, ...]) -> pa.ListArray:

@@ -19,6 +19,9 @@ class ScoreSettings(StageSettings):
     id: Pairs = Field({}, description="NAME=IMAGES: pictures of the ID classes")
     ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")
     images: Pairs = Field({}, description="NAME=IMAGES: pictures of unknown kind, ranked by suspicion")
+    bank: str | None = Field(
+        None, description="IMAGES: training pictures of the ID classes, for knn, vim, mahalanobis, mahalanobis-mcm"
+    )
     score: Annotated[tuple[str, ...], Many] = Field(
         ("neglabel", "mcm", "msp"),
         description="neglabel, neglabel-ungrouped, mcm, msp, maxlogit, energy, … (any other name lists them)",
@@ -30,6 +33,9 @@ class ScoreSettings(StageSettings):
     group_order: Literal["random", "rank"] = Field("random", description="random or rank")
     group_drop: Literal["last", "random"] = Field(
         "last", description="which M mod n_g negatives are left out: the last (nearest) or random ones"
+    )
+    fused_groups: int | None = Field(
+        None, ge=1, description="score with so many of the groups, drawn by --seed (Table 16); default: all"
     )
     seed: int = Field(0, ge=0, description="of the groups' permutation")
     cache: Location | None = Field(None, description="folder that keeps image embeddings")

@@ -106,10 +106,11 @@ class ReportSettings(StageSettings):
     argument = "scores"
     scores: Annotated[tuple[Location, ...], Many] = Field(description="folders of `score`")
     out: Location = Field(description="folder of the report")
-    fpr: Literal["id-positive", "ood-positive"] = Field(
+    fpr: Literal["id-positive", "ood-positive", "nearest-recall"] = Field(
         "id-positive",
         description="FPR95: share of OOD accepted where 95 % of ID is (id-positive, the paper's), "
-        "or share of ID rejected where 95 % of OOD is (ood-positive, OpenOOD's)",
+        "share of ID rejected where 95 % of OOD is (ood-positive, OpenOOD's), "
+        "or where ID's share is nearest to 95 % (nearest-recall, the authors' code)",
     )
     cases: int = Field(4, ge=0, le=12, description="case pictures of each kind")
     title: str = Field("neglabel report", description="heading of the page")
@@ -117,5 +118,10 @@ class ReportSettings(StageSettings):
         None, description="corpus: also compare the runs as sources of negatives, all else being equal"
     )
     hurting: int = Field(100, ge=1, description="with --compare: words that ID pictures answer to most, taken out")
-    bootstrap: int = Field(200, ge=20, le=100_000, description="with --compare: times the pictures are drawn again")
-    seed: int = Field(0, ge=0, description="with --compare: of the halves of ID pictures and of all drawing")
+    bootstrap: int = Field(
+        1_000, ge=0, le=100_000, description="times the pictures are drawn again for intervals and tests; 0: none"
+    )
+    bootstrap_by: Literal["picture", "class"] = Field(
+        "picture", description="draw ID pictures one by one, or whole classes (pictures of a class that are alike)"
+    )
+    seed: int = Field(0, ge=0, description="of all drawing, and with --compare of the halves of ID pictures")

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from neglabel import NeglabelError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline.clock import Clock
+from neglabel.pipeline.encode_manifest import SHARD_FILE
 from neglabel.pipeline.files import sha256
 from neglabel.pipeline.shard_check import flaw_of
 from neglabel.pipeline.shard_words import ShardWords
 from neglabel.pipeline.store import embedding_array, write_table
 from neglabel.pipeline.text_encoder import TextEncoder, Tokenised
 
+Rows = Annotated[int, Field(ge=0, lt=1 << 40, strict=True)]
+
+
+class Counts(TypedDict, total=False):
+    """Of a shard's words: how many; how many by part of speech, by source; of its rejections by reason."""
+
+    candidates: Rows
+    truncated: Rows
+    by_pos: dict[str, Rows]
+    by_source: dict[str, Rows]
+    rejected: dict[str, Rows]
+
 
 class ShardRecord(TypedDict):
     """A finished shard, as ``manifest.json`` has it; ``file`` and ``rejected_file`` are empty where there is none."""
 
     file: str
-    rows: int
+    rows: Rows
     sha256: str
     words_sha256: str
     rejected_file: str
-    rejected_rows: int
+    rejected_rows: Rows
     rejected_sha256: str
-    counts: dict[str, Any]
+    counts: Counts
     #: The smallest budget that the shard came down to; the store's own unless memory ran out.
     token_budget: NotRequired[int]
 
@@ -69,7 +81,7 @@ def _checked(kind: TypeAdapter[Any], value: Any, path: Location, key: str) -> An
 
 def _names_checked(records: Iterable[ShardRecord], path: Location) -> None:
     for record in records:
-        if any(Path(name).name != name for name in (record["file"], record["rejected_file"])):
+        if any(name and not SHARD_FILE.fullmatch(name) for name in (record["file"], record["rejected_file"])):
             raise NeglabelError(f"{path} is damaged: it names {record['file']!r}; encode into a new folder")
 
 
@@ -138,7 +150,8 @@ def write(computed: Computed, folder: Location, clock: Clock, by_content: bool =
     (number, shard, tokenised), embedding, budget = computed
     record = ShardRecord(
         file="", rows=shard.words.num_rows, sha256="", words_sha256=shard.digest,
-        rejected_file="", rejected_rows=shard.rejected.num_rows, rejected_sha256="", counts=dict(shard.counts),
+        rejected_file="", rejected_rows=shard.rejected.num_rows, rejected_sha256="",
+        counts=cast(Counts, dict(shard.counts)),
     )  # fmt: skip
     with clock.busy("write"):
         if tokenised is not None and embedding is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,18 +12,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
-from neglabel.corpora.storage import said
-from neglabel.corpora.uri import Location, Remote
+from neglabel.corpora.uri import Location
 from neglabel.pipeline.files import replacing
-from neglabel.pipeline.upload import mark_of
+from neglabel.pipeline.parquet_files import open_parquet as open_parquet
+from neglabel.pipeline.parquet_files import reading as reading
 
 #: Rows a row group: 8,192 × 512 float32 is 16 MB, small enough to stream, large enough to read fast.
 ROW_GROUP = 8_192
 METADATA_KEY = b"neglabel"
-#: Of an object: bytes a request (and held, of each column); footers that are kept.
-PIECE = 4 << 20
-FOOTERS = 1_024
-_footers: dict[tuple[Remote, str], pq.FileMetaData] = {}
 Floats = NDArray[np.float32]
 
 
@@ -49,50 +44,17 @@ def write_table(path: Location, table: pa.Table, metadata: Mapping[str, Any] | N
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, ensure_ascii=False).encode()})
     with replacing(path) as temporary:
-        # Embeddings are noise to a dictionary, a compressor or statistics: a third of the writing and reading for 9 %.
-        words = [name for name in table.column_names if not name.endswith("embedding")]
-        pq.write_table(
-            table, temporary, row_group_size=ROW_GROUP, use_dictionary=words, write_statistics=words,
-            compression=dict.fromkeys(words, "zstd"), write_page_checksum=True,
-        )  # fmt: skip
+        write_to(temporary, table)
 
 
-def open_parquet(path: Location, **how: Any) -> pq.ParquetFile:
-    """Raises UsageError where ``path`` is missing, NeglabelError where it is not a whole Parquet file.
-
-    Args:
-        how: more that :class:`pyarrow.parquet.ParquetFile` takes.
-    """
-    try:
-        if isinstance(path, Remote):
-            return _fetched(path, how)
-        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True, **how)
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist; name a Parquet file") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder; name a Parquet file") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        _refuse_storage(path, error)
-        raise NeglabelError(
-            f"{path} is not a whole Parquet file ({_first_line(error)}); run the stage that wrote it again"
-        ) from None
-
-
-def _fetched(path: Remote, how: Mapping[str, Any]) -> pq.ParquetFile:
-    """An object read in pieces: its footer once a process, of a column :data:`PIECE` bytes at a time.
-
-    Not pyarrow's ``pre_buffer``, which holds all row groups that are asked for at once.
-    """
-    file = path.open()
-    mark = (path, mark_of(file))
-    opened = pq.ParquetFile(
-        file, metadata=_footers.get(mark), pre_buffer=False, buffer_size=PIECE, page_checksum_verification=True, **how
-    )
-    if mark[1] and mark not in _footers:
-        if len(_footers) >= FOOTERS:
-            _footers.clear()
-        _footers[mark] = opened.metadata
-    return opened
+def write_to(file: Any, table: pa.Table) -> None:
+    """Write ``table`` to a path or an open file."""
+    # Embeddings are noise to a dictionary, a compressor or statistics: a third of the writing and reading for 9 %.
+    words = [name for name in table.column_names if not name.endswith("embedding")]
+    pq.write_table(
+        table, file, row_group_size=ROW_GROUP, use_dictionary=words, write_statistics=words,
+        compression=dict.fromkeys(words, "zstd"), write_page_checksum=True,
+    )  # fmt: skip
 
 
 def read_metadata(path: Location) -> dict[str, Any]:
@@ -102,7 +64,7 @@ def read_metadata(path: Location) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NeglabelError(f"{path}: its neglabel metadata is damaged; write it again") from None
     return value if isinstance(value, dict) else {}
 
@@ -123,11 +85,29 @@ def dimension(path: Location) -> int | None:
     require_columns(path, ["embedding"])
     file = open_parquet(path)
     kind = file.schema_arrow.field("embedding").type
+    _require_floats(kind, path)
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
-    for batch in file.iter_batches(batch_size=1, columns=["embedding"]):
-        return len(batch.column(0)[0])
+    with reading(path):
+        for batch in file.iter_batches(batch_size=1, columns=["embedding"]):
+            return len(batch.column(0)[0].as_py() or ())
     return None
+
+
+def texts(path: Location, column: pa.ChunkedArray, name: str) -> list[str]:
+    """A column's words; null is empty. Raises UsageError where it holds none, NeglabelError where they are no UTF-8."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise UsageError(f"{path}: `{name}` is {kind}, not text")
+    with reading(path):
+        return [value or "" for value in column.to_pylist()]
+
+
+def _require_floats(kind: pa.DataType, path: Location) -> None:
+    if not (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not (
+        pa.types.is_floating(kind.value_type)
+    ):
+        raise UsageError(f"{path}: `embedding` is {kind}, not a list of floats")
 
 
 def stream(path: Location, columns: Sequence[str] = (), batch_rows: int = ROW_GROUP) -> Iterator[Block]:
@@ -150,24 +130,6 @@ def stream(path: Location, columns: Sequence[str] = (), batch_rows: int = ROW_GR
         start += batch.num_rows
 
 
-@contextmanager
-def reading(path: Location) -> Iterator[None]:
-    """What Arrow raises on a damaged file → one sentence."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        _refuse_storage(path, error)
-        raise NeglabelError(
-            f"{path} is damaged ({_first_line(error)}); run the stage that wrote it again, or get it again"
-        ) from None
-
-
-def _refuse_storage(path: Location, error: Exception) -> None:
-    """A connection that fails is no damage of the file."""
-    if isinstance(path, Remote) and (refusal := said(path, error)):
-        raise refusal from None
-
-
 def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArray[Any]:
     """(n, D) → rows of length 1 in ``dtype``; normalised in that dtype or better."""
     wide = embedding.astype(dtype)
@@ -179,10 +141,7 @@ def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArr
 
 def _matrix(column: pa.Array, path: Location, start: int) -> NDArray[np.floating[Any]]:
     kind = column.type
-    if not (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not (
-        pa.types.is_floating(kind.value_type)
-    ):
-        raise UsageError(f"{path}: `embedding` is {kind}, not a list of floats")
+    _require_floats(kind, path)
     if column.null_count:
         row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
         raise NeglabelError(f"{path}, row {start + row + 1:,}: no embedding; leave that row out")
@@ -196,7 +155,3 @@ def _matrix(column: pa.Array, path: Location, start: int) -> NDArray[np.floating
         what = "a zero vector" if np.isfinite(matrix[row]).all() else "NaN or infinite"
         raise NeglabelError(f"{path}, row {start + row + 1:,}: the embedding is {what}; leave that row out")
     return matrix
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

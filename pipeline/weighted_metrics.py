@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline.metrics import AnyConvention
+from neglabel.pipeline.metrics import Convention
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,7 +27,7 @@ class Pair:
         convention: of FPR95, see :func:`neglabel.pipeline.metrics.fpr95`.
     """
 
-    def __init__(self, inside: Floats, outside: Floats, convention: AnyConvention = "id-positive") -> None:
+    def __init__(self, inside: Floats, outside: Floats, convention: Convention = "id-positive") -> None:
         if np.isnan(inside).any() or np.isnan(outside).any():
             raise NeglabelError("scores hold NaN; a comparison needs evidence for every picture")
         measures = {
@@ -57,8 +57,16 @@ class Pair:
 
     def measure_all(self, a: Integers, b: Integers) -> Floats:
         """:meth:`measure` of many weightings: (B, n) and (B, m) integers → (B, 2)."""
+        return self.measure_summed(self.summed(a), b)
+
+    def summed(self, a: Integers) -> Integers:
+        """The prefix sums C of (B, n) ID weights: the same for all pairs of these ID scores."""
+        return _prefix(np.take(a, self._of_inside, axis=1))
+
+    def measure_summed(self, c: Integers, b: Integers) -> Floats:
+        """:meth:`measure_all` from :meth:`summed`."""
         outside = np.take(b, self._of_outside, axis=1)
-        c, d = _prefix(np.take(a, self._of_inside, axis=1)), _prefix(outside)
+        d = _prefix(outside)
         ours, theirs = c[:, -1], d[:, -1]
         above = 2 * ours[:, None] - np.take(c, self._lo, axis=1) - np.take(c, self._hi, axis=1)
         auroc = (outside * above).sum(axis=1) / (2.0 * ours * theirs)

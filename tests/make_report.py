@@ -11,7 +11,11 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report import report
 from neglabel.pipeline.settings import ReportSettings
 
-COLUMNS = ["run", "score", "id", "ood", "n_id", "n_ood", "auroc", "fpr95", "aupr_id", "aupr_ood"]
+FIGURES = ["run", "score", "id", "ood", "n_id", "n_ood", "auroc", "fpr95", "aupr_id", "aupr_ood"]
+COLUMNS = [
+    *FIGURES, "auroc_low", "auroc_high", "fpr95_low", "fpr95_high", "auroc_delong_low", "auroc_delong_high",
+    "fpr95_convention",
+]  # fmt: skip
 
 
 def make(tmp_path: Path, *folders: Path, **options: object) -> tuple[dict[str, Any], Path]:

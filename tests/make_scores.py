@@ -46,7 +46,7 @@ def write_run(
     draw = np.random.default_rng(seed)
     for data in sets:
         pq.write_table(_scores(data, labels, words, scores, draw), folder / f"scores-{data.name}.parquet")
-    _negatives(folder, labels, words, mined, draw)
+    _negatives(folder, labels, words, mined, seed if random else None, draw)
     manifest = {
         "format": "neglabel-scores",
         "version": 1,
@@ -92,7 +92,8 @@ def _scores(
 
 
 def _negatives(
-    folder: Path, labels: Sequence[str], words: Sequence[str], mined: bool, draw: np.random.Generator
+    folder: Path, labels: Sequence[str], words: Sequence[str], mined: bool, random: int | None,
+    draw: np.random.Generator,
 ) -> None:
     n = len(words)
     columns: dict[str, Any] = {
@@ -116,7 +117,7 @@ def _negatives(
         facts = {
             "format": "neglabel-negatives",
             "version": 1,
-            "settings": {"percentile": 0.05, "top": n},
+            "settings": {"percentile": 0.05, "top": n, "random": random},
             "counts": {"candidates": 5_000, "kept": n},
             "histogram": {
                 "edges": edges.tolist(),

@@ -46,10 +46,26 @@ def test_tables_hold_the_figures(opened: Any, plain: Path) -> None:
     cells = rows.evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText))")
     assert [row[0] for row in cells] == ["food", "cars", "average"]
     for shown, row in zip(cells, neglabel, strict=True):
-        assert shown[2:4] == [f"{float(row[6]):.2f}", f"{float(row[7]):.2f}"]
+        figures = [cell.splitlines() for cell in shown[2:4]]
+        assert [lines[0].rstrip("▾") for lines in figures] == [f"{float(row[6]):.2f}", f"{float(row[7]):.2f}"]
+        bounds = [f"{float(row[i]):.1f}–{float(row[i + 1]):.1f}" for i in (10, 12)]
+        assert [lines[1] for lines in figures] == bounds
     assert page.locator("#metrics tbody tr").count() == len(lines) - 1
     assert page.locator(".card .big").first.inner_text() == f"{float(neglabel[-1][6]):.1f}"
     assert "(3 seeds)" in page.locator("#random + p").inner_text()
+
+
+def test_marks_are_the_differences_that_hold(opened: Any, plain: Path) -> None:
+    page = opened(plain).page
+    lines = (plain.parent / "differences.csv").read_text(encoding="utf-8").splitlines()
+    held = [line for line in lines if line.startswith('"scores of mined') and line.endswith(",yes")]
+    worse, bold = page.locator("table.results td .down"), page.locator("table.results td.best")
+    assert bool(worse.count()) == bool(bold.count()) == bool(held)
+    assert worse.count() <= len(held)
+    assert "1,000 draws of the pictures" in page.inner_text("#tests")
+    seeds = page.locator("#seeds + .scroll tbody tr").all_inner_texts()
+    assert len(seeds) == 9
+    assert all(line.startswith("3 seeds") for line in seeds)
 
 
 def test_pictures_are_shown_and_a_lost_one_has_a_placeholder(opened: Any, plain: Path) -> None:

@@ -171,6 +171,7 @@ def test_a_report_is_made_again_in_its_place_and_is_the_same(tmp_path: Path, run
 
     first = made()
     assert sorted(first) == [
-        "accuracy.csv", "index.html", "manifest.json", "metrics.csv", "metrics.md", "metrics.tex", "settings.toml",
+        "accuracy.csv", "differences.csv", "index.html", "manifest.json", "metrics.csv", "metrics.md", "metrics.tex",
+        "seeds.csv", "settings.toml",
     ]  # fmt: skip
     assert made() == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from neglabel.pipeline.report import report
 from neglabel.pipeline.report.tables import md_escape, tex_escape
 from neglabel.pipeline.settings import ReportSettings
 
-from .make_report import COLUMNS, make, read_csv
+from .make_report import COLUMNS, FIGURES, make, read_csv
 from .make_scores import Set, write_run
 
 
@@ -26,7 +27,7 @@ def pair(tmp_path: Path) -> Path:
     return write_run(tmp_path / "mined", sets)
 
 
-@pytest.mark.parametrize("convention", ["id-positive", "ood-positive"])
+@pytest.mark.parametrize("convention", ["id-positive", "ood-positive", "nearest-recall"])
 def test_rows_are_the_metrics_of_the_logits(tmp_path: Path, pair: Path, convention: metrics.Convention) -> None:
     import pyarrow.parquet as pq
 
@@ -45,6 +46,7 @@ def test_rows_are_the_metrics_of_the_logits(tmp_path: Path, pair: Path, conventi
             a, b = logits("birds", row["score"]), logits(row["ood"], row["score"])
             assert float(row["auroc"]) == pytest.approx(100 * metrics.auroc(a, b), abs=1e-4)
             assert float(row["fpr95"]) == pytest.approx(100 * metrics.fpr95(a, b, convention), abs=1e-4)
+            assert row["fpr95_convention"] == convention
             assert float(row["aupr_id"]) == pytest.approx(100 * metrics.aupr(a, b), abs=1e-4)
             assert float(row["aupr_ood"]) == pytest.approx(100 * metrics.aupr(a, b, "ood"), abs=1e-4)
     food, cars, average = rows[:3]
@@ -61,14 +63,22 @@ def test_ranks_by_logit_where_the_score_saturates(tmp_path: Path) -> None:
     assert result["rows"][0]["auroc"] == 100.0
 
 
-@pytest.mark.parametrize(("convention", "says"), [("id-positive", "ID positive"), ("ood-positive", "OOD positive")])
+@pytest.mark.parametrize(
+    ("convention", "says"),
+    [
+        ("id-positive", "ID positive:"),
+        ("ood-positive", "OOD positive:"),
+        ("nearest-recall", "ID positive at the nearest recall (as the NegLabel authors"),
+    ],
+)
 def test_every_table_names_its_convention(tmp_path: Path, pair: Path, convention: str, says: str) -> None:
     _, out = make(tmp_path, pair, fpr=convention)
-    other = {"ID positive": "OOD positive", "OOD positive": "ID positive"}[says]
+    others = {"ID positive:", "OOD positive:", "ID positive at the nearest recall"} - {says[:33], says}
     for name in ("metrics.md", "metrics.tex", "index.html"):
-        text = (out / name).read_text(encoding="utf-8")
+        text = html.unescape((out / name).read_text(encoding="utf-8"))
         assert f"FPR95, {says}" in text
-        assert f"FPR95, {other}" not in text
+        for other in others:
+            assert f"FPR95, {other}" not in text
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["format"] == "neglabel-report"
     assert manifest["convention"] == convention
@@ -113,7 +123,7 @@ def test_names_are_text_in_markdown_and_latex(tmp_path: Path) -> None:
     assert read_csv(out / "metrics.csv")[0]["ood"] == name
     lines = (out / "metrics.md").read_text(encoding="utf-8").splitlines()
     row = next(line for line in lines if "50%" in line)
-    assert row.replace(r"\|", "").count("|") == len(COLUMNS) + 1
+    assert row.replace(r"\|", "").count("|") == len(FIGURES) + 1
     assert "<b>" not in row
     tex = (out / "metrics.tex").read_text(encoding="utf-8")
     assert r"50\% \textless{}b\textgreater{}\textbar{}x\_1\&\$\textbackslash{}a` \#\{\textasciitilde{}" in tex

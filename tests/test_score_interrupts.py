@@ -22,6 +22,8 @@ from neglabel.pipeline.image_encoder import ImageEncoder
 
 from .make_world import make_gallery, make_world, options, rows, run, unit, with_pictures, write
 
+LISTED = {"name", "role", "source", "rows", "unreadable", "time"}
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
@@ -47,10 +49,71 @@ def test_interrupted_runs_leave_nothing_half_written(world: Path, monkeypatch: p
         run(options(world, temperature={"neglabel": 0.5}))
     assert not list((world / "out").glob(".*"))
     manifest = json.loads((world / "out" / "manifest.json").read_text())
-    assert (manifest["complete"], manifest["datasets"]) == (False, [])
+    assert (manifest["complete"], [data["name"] for data in manifest["datasets"]]) == (False, ["in"])
     monkeypatch.setattr(score_sets, "_blocks", inner)
     run(options(world))
-    assert json.loads((world / "out" / "manifest.json").read_text())["complete"] is True
+    manifest = json.loads((world / "out" / "manifest.json").read_text())
+    assert (manifest["complete"], [set(data) for data in manifest["datasets"]]) == (True, [LISTED, LISTED])
+
+
+@pytest.mark.parametrize("changed", ["nothing", "temperature", "pictures", "file", "label", "embeddings"])
+def test_a_killed_run_is_taken_up_where_its_data_sets_are_the_same(
+    world: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """What is finished is not scored again, unless anything that it was made of has changed; the result is the same."""
+    inner = score_sets._blocks
+    scored: list[str] = []
+
+    def interrupted(source: Any, model: Any) -> Any:
+        scored.append(Path(source.spec).stem)
+        yield from inner(source, model)
+        if "ood" in source.spec and len(scored) < 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    settings = options(world)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings)
+    if changed == "temperature":
+        settings = options(world, temperature={"neglabel": 0.5})
+    elif changed == "pictures":
+        write(world / "id.parquet", unit(np.random.default_rng(5), 50), label=[0] * 50)
+    elif changed == "label":
+        write(world / "labels.parquet", unit(np.random.default_rng(5), 7), text=[f"class {k}" for k in range(7)])
+    elif changed == "file":
+        (world / "out" / "scores-in.parquet").write_bytes(b"PAR1")
+    elif changed == "embeddings":
+        settings = options(world, keep_embeddings=True)
+    taken_up = run(settings)
+    assert scored == ["id", "ood", *(["id"] if changed != "nothing" else []), "ood"]
+    kept = {name: rows(world, name) for name in ("in", "far")}
+    shutil.rmtree(world / "out")
+    fresh = run(settings)
+    assert kept == {name: rows(world, name) for name in ("in", "far")}
+    plain = [[{k: v for k, v in data.items() if k != "time"} for data in one["datasets"]] for one in (taken_up, fresh)]
+    assert plain[0] == plain[1]
+
+
+def test_what_could_not_be_decoded_is_kept_of_a_killed_run(
+    gallery: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gallery / "cats" / "class_1" / "0.png").write_text("no picture")
+    inner = score_sets._blocks
+    scored: list[str] = []
+
+    def interrupted(source: Any, model: Any) -> Any:
+        scored.append(Path(source.spec).name)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        yield from inner(source, model)
+
+    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    settings = with_pictures(gallery, tiny_model)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings)
+    assert [data["unreadable"] for data in run(settings)["datasets"]] == [1, 0]
+    assert scored == ["cats", "cars", "cars"]
+    assert pq.read_table(gallery / "out" / "unreadable.parquet")["id"].to_pylist() == ["class_1/0.png"]
 
 
 def test_ctrl_c_leaves_no_half_written_file(gallery: Path, tiny_model: Path) -> None:

@@ -164,6 +164,14 @@ def test_all_through_the_registry(bank: Bank, block: np.ndarray) -> None:
         compute_all({"knn": None}, Block(pictures.positive, pictures.negative), fitted)
 
 
+def test_what_is_fitted_travels_to_workers(bank: Bank, block: np.ndarray) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    fitted = fit_all(["knn", "vim", "mahalanobis", "mahalanobis-mcm"], bank)
+    there = cloudpickle.loads(cloudpickle.dumps(fitted))
+    for name, score in fitted.items():
+        np.testing.assert_array_equal(there[name](block)[0], score(block)[0])
+
+
 def test_a_bank_that_does_not_fit_together_is_refused(bank: Bank) -> None:
     f, c, w = bank.features, bank.classes, bank.weights
     cases: tuple[tuple[Callable[[], Bank], str], ...] = (

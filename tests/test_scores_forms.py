@@ -13,7 +13,16 @@ from mpmath import mp, mpf
 
 from neglabel import UsageError
 from neglabel.pipeline import metrics
-from neglabel.pipeline.scores import SCORES, Block, compute, compute_all, fused_groups, group_negatives, neglabel
+from neglabel.pipeline.scores import (
+    FROM_COSINES,
+    SCORES,
+    Block,
+    compute,
+    compute_all,
+    fused_groups,
+    group_negatives,
+    neglabel,
+)
 from neglabel.pipeline.scores.linear import linear_binarised
 from neglabel.pipeline.scores.proportional import binarised, sum_cos
 from neglabel.pipeline.scores.stable import top_and_rest
@@ -108,10 +117,10 @@ def test_one_pass_gives_what_each_score_gives_alone(n_groups: int | None) -> Non
     rng = np.random.default_rng(5)
     positive, negative = cosines(rng, 7, 5).astype(np.float32), cosines(rng, 7, 23).astype(np.float32)
     groups = None if n_groups is None else group_negatives(23, n_groups, seed=1)
-    asked = dict.fromkeys(SCORES) | {"msp": 0.02, "max-exp": 0.02}
+    asked = dict.fromkeys(FROM_COSINES) | {"msp": 0.02, "max-exp": 0.02}
     together = compute_all(asked, Block(positive, negative, groups))
     backwards = compute_all(dict(reversed(asked.items())), Block(positive, negative, groups))
-    assert list(together) == list(SCORES)
+    assert list(together) == list(FROM_COSINES)
     for name, temperature in asked.items():
         alone = compute(name, positive, negative, temperature, groups)
         for kind in range(2):

@@ -9,7 +9,7 @@ import pytest
 from mpmath import mp, mpf
 
 from neglabel import UsageError
-from neglabel.pipeline.scores import REGISTRY, SCORES, compute, mcm, msp, neglabel, spec_of
+from neglabel.pipeline.scores import FROM_COSINES, REGISTRY, SCORES, compute, mcm, msp, neglabel, spec_of
 from neglabel.pipeline.scores.softmax import tempered_msp
 
 from .test_scores import cosines
@@ -18,7 +18,7 @@ mp.dps = 120
 
 
 def test_no_negatives_is_no_evidence() -> None:
-    for name in SCORES:
+    for name in FROM_COSINES:
         score, logit = compute(name, np.full((3, 2), 0.2), np.empty((3, 0)))
         assert score.shape == logit.shape == (3,)
         assert np.isnan(score).all() == np.isnan(logit).all() == SCORES[name].needs_negatives
@@ -70,7 +70,7 @@ def test_a_score_that_needs_more_than_the_stage_has_is_refused_in_one_sentence()
         compute("maxlogit", np.ones((1, 2)), np.ones((1, 1)), 0.5)
 
 
-@pytest.mark.parametrize("name", list(SCORES))
+@pytest.mark.parametrize("name", list(FROM_COSINES))
 def test_no_labels_and_no_temperature_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="at least one ID label"):
         compute(name, np.empty((2, 0)), np.ones((2, 3)))

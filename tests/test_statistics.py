@@ -14,10 +14,10 @@ from neglabel.pipeline import metrics
 from neglabel.pipeline.bootstrap import difference, draws, interval
 from neglabel.pipeline.delong import delong
 from neglabel.pipeline.holm import holm
-from neglabel.pipeline.metrics import AnyConvention
+from neglabel.pipeline.metrics import Convention
 from neglabel.pipeline.weighted_metrics import Pair
 
-CONVENTIONS: tuple[AnyConvention, ...] = ("id-positive", "ood-positive", "nearest-recall")
+CONVENTIONS: tuple[Convention, ...] = ("id-positive", "ood-positive", "nearest-recall")
 
 
 def by_components(systems: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

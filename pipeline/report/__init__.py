@@ -6,10 +6,12 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from neglabel import UsageError
 from neglabel.pipeline import config, files
+from neglabel.pipeline.bootstrap import COVERAGE
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.report import cases, measure, page, tables
+from neglabel.pipeline.report import cases, differences, intervals, measure, page, seeds, tables
 from neglabel.pipeline.report.compare import compare_sources, remove_stale
 from neglabel.pipeline.report.read import Run, read_runs
 from neglabel.pipeline.settings import ReportSettings
@@ -37,12 +39,21 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     runs = read_runs(settings.scores)
     files.claim_folder(out, "neglabel-report", create=False)
     reporter.say(f"report: {len(runs)} run{'s' * (len(runs) != 1)}, FPR95 {settings.fpr}")
+    if settings.compare and settings.bootstrap < intervals.LEAST:
+        raise UsageError(f"--compare needs draws of the pictures; give --bootstrap {intervals.LEAST} or more")
     compared = compare_sources(runs, settings, reporter) if settings.compare else None
+    drawings = intervals.drawn(
+        runs, settings.fpr, settings.bootstrap, settings.bootstrap_by, settings.seed, reporter
+    )
     rows = [row for run in runs for row in measure.metric_rows(run, settings.fpr)]
+    rows = intervals.with_intervals(rows, drawings)
+    shown = page.main_run(runs)
+    tested = differences.between_scores(drawings)
+    tested += differences.between_runs(shown, [run for run in runs if not run.random], drawings)
+    spread = seeds.spreads(runs, rows)
     accuracies = [a for run in runs for a in measure.accuracies(run, reporter.warn)]
     against = measure.against_random(runs, rows)
     versions = _versions()
-    shown = page.main_run(runs)
     groups = cases.choose(shown, settings.cases) if settings.cases else []
     gone, asked = cases.lost(groups)
     if gone:
@@ -50,7 +61,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
             f"{shown.name}: {gone:,} of {asked:,} picture{'s' * (asked != 1)} to show can't be opened again; "
             "the page has a blank where they were moved or deleted"
         )
-    html = page.render(settings, runs, rows, accuracies, against, groups, versions)
+    html = page.render(settings, runs, rows, accuracies, against, tested, spread, groups, versions)
     manifest = {
         "format": "neglabel-report",
         "version": files.VERSION,
@@ -60,16 +71,27 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         "versions": versions,
         "runs": [_described(run) for run in runs],
         "against_random": [asdict(item) | {"verdict": item.verdict} for item in against],
+        "statistics": {
+            "draws": settings.bootstrap,
+            "by": settings.bootstrap_by,
+            "seed": settings.seed,
+            "coverage": COVERAGE,
+            "level": differences.LEVEL,
+            "tests": len(tested),
+            "hold": sum(t.holds for t in tested),
+        },
         "compare": compared.summary if compared else None,
     }
     files.claim_folder(out, "neglabel-report")
     # The manifest first: it makes the folder ours, so that an interrupted report can be made again.
     files.write_json(out / "manifest.json", manifest)
     files.write_text(out / "settings.toml", config.dump(settings))
-    files.write_text(out / "metrics.csv", tables.metrics_csv(rows))
+    files.write_text(out / "metrics.csv", tables.metrics_csv(rows, settings.fpr))
     files.write_text(out / "metrics.md", tables.metrics_md(rows, accuracies, settings.fpr))
     files.write_text(out / "metrics.tex", tables.metrics_tex(rows, settings.fpr))
     files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
+    files.write_text(out / "differences.csv", differences.differences_csv(tested, settings.bootstrap))
+    files.write_text(out / "seeds.csv", seeds.seeds_csv(spread))
     for name, text in (compared.files if compared else {}).items():
         files.write_text(out / name, text)
     remove_stale(out, compared)

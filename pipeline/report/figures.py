@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from neglabel.pipeline.metrics import Convention, acceptance_threshold
+from neglabel.pipeline.metrics import Convention, acceptance_threshold, fpr95
 from neglabel.pipeline.report import svg
 from neglabel.pipeline.report.read import DataSet, Run
 from neglabel.pipeline.report.tables import SCORE_NAMES
@@ -81,7 +81,7 @@ def roc(run: Run, inside: DataSet, ood: DataSet, convention: Convention) -> str 
             label = svg.shorten(SCORE_NAMES.get(score, score), 20)
             keep = _thin(false, true)
             ax.plot(false[keep], true[keep], color=colour, linestyle=dash, linewidth=1.7, label=label)
-            at = float(np.mean(b >= acceptance_threshold(a)))
+            at = fpr95(a, b, "nearest-recall" if convention == "nearest-recall" else "id-positive")
             ax.plot([at], [0.95], "o", color=colour, markersize=4, clip_on=False, zorder=3)
             drawn += 1
         if not drawn:
@@ -90,7 +90,7 @@ def roc(run: Run, inside: DataSet, ood: DataSet, convention: Convention) -> str 
         ax.set(xlim=(0, 1), ylim=(0, 1.005), xticks=np.linspace(0, 1, 5), yticks=np.linspace(0, 1, 5))
         ax.xaxis.set_major_formatter(PercentFormatter(1, symbol=None))
         ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=None))
-        positive, verb = ("ID", "accepted") if convention == "id-positive" else ("OOD", "rejected")
+        positive, verb = ("OOD", "rejected") if convention == "ood-positive" else ("ID", "accepted")
         negative = "OOD" if positive == "ID" else "ID"
         ax.set_xlabel(f"{negative} pictures {verb}, %")
         ax.set_ylabel(f"{positive} pictures {verb}, %")

@@ -32,6 +32,13 @@ class Row:
     fpr95: float | None
     aupr_id: float | None
     aupr_ood: float | None
+    #: 95 % intervals: by pictures drawn again, and of AUROC by DeLong; None without draws, or for DeLong an average.
+    auroc_low: float | None = None
+    auroc_high: float | None = None
+    fpr95_low: float | None = None
+    fpr95_high: float | None = None
+    auroc_delong_low: float | None = None
+    auroc_delong_high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from neglabel.pipeline.report import cases, figures, words
-from neglabel.pipeline.report.measure import AVERAGE, SPREADS, Accuracy, Against, Row, mean, suspects
+from neglabel.pipeline.report import cases, figures, results, words
+from neglabel.pipeline.report.differences import Tested
+from neglabel.pipeline.report.measure import SPREADS, Accuracy, Against, Row, suspects
 from neglabel.pipeline.report.read import Run
-from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES
+from neglabel.pipeline.report.seeds import Spread
+from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES, bounds
 from neglabel.pipeline.report.times import times
 from neglabel.pipeline.settings import ReportSettings
 
@@ -33,6 +35,8 @@ def render(
     rows: Sequence[Row],
     found: Sequence[Accuracy],
     against: Sequence[Against],
+    tested: Sequence[Tested],
+    seeds: Sequence[Spread],
     groups: Sequence[cases.Group],
     versions: Mapping[str, str],
 ) -> str:
@@ -54,11 +58,19 @@ def render(
         model=(main.manifest.get("model") or {}).get("model"),
         compared=compared,
         draws=[run for run in runs if run.random],
-        headline=_headline(main, rows),
-        tables=[_table(run, inside.name, rows) for run in compared for inside in run.of_role("id") if inside.rows],
+        headline=results.headline(main, rows),
+        tables=[
+            results.table(run, inside.name, rows, tested)
+            for run in compared
+            for inside in run.of_role("id")
+            if inside.rows
+        ],
+        tests=results.about_tests(settings, tested),
+        run_tests=results.side_by_side([t for t in tested if t.run != t.other_run]),
+        seeds=results.side_by_side(seeds),
         rows=rows,
         accuracies=found,
-        against=_pairs(against),
+        against=results.pairs(against),
         spreads=SPREADS,
         silent=[score for score in main.scores if not main.has_evidence(score)],
         counts={role: sum(data.rows for data in main.of_role(role)) for role in ("id", "ood", "unknown")},
@@ -81,47 +93,13 @@ def environment(folder: Path) -> Environment:
     made = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters.update(pct=pct, signed=signed, score=lambda name: SCORE_NAMES.get(name, name))
+    made.filters.update(span=span, pct=pct, signed=signed, score=lambda name: SCORE_NAMES.get(name, name))
     return made
 
 
 def styles(*more: Path) -> Markup:
     """The pages' style sheet, and ``more``."""
     return Markup("".join([_text("page.css"), _text("parts.css"), *(p.read_text(encoding="utf-8") for p in more)]))
-
-
-def _headline(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """A card a score: AUROC and FPR95 averaged over OOD sets (and ID sets, where there are several)."""
-    cards = []
-    for score in run.scores:
-        ours = [row for row in rows if (row.run, row.score, row.ood) == (run.name, score, AVERAGE)]
-        auroc, fpr95 = mean([row.auroc for row in ours]), mean([row.fpr95 for row in ours])
-        if auroc is not None:
-            cards.append({"score": score, "auroc": auroc, "fpr95": fpr95})
-    return cards
-
-
-def _table(run: Run, inside: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """Lines of OOD sets, columns of scores; the best AUROC and FPR95 of each line are marked."""
-    ours = {(row.ood, row.score): row for row in rows if (row.run, row.id) == (run.name, inside)}
-    lines = []
-    for ood in dict.fromkeys(ood for ood, _ in ours):
-        cells = [ours[ood, score] for score in run.scores]
-        aurocs = [row.auroc for row in cells if row.auroc is not None]
-        fprs = [row.fpr95 for row in cells if row.fpr95 is not None]
-        best = (max(aurocs, default=None), min(fprs, default=None)) if len(aurocs) > 1 else (None, None)
-        lines.append({"ood": ood, "n": cells[0].n_ood, "cells": cells, "best": best})
-    return {"run": run.name, "id": inside, "n": next((r.n_id for r in ours.values()), 0), "scores": run.scores,
-            "lines": lines}  # fmt: skip
-
-
-def _pairs(against: Sequence[Against]) -> list[dict[str, Any]]:
-    """AUROC and FPR95 of one score and OOD set side by side, averages first (they are the answer)."""
-    pairs: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for item in against:
-        pairs.setdefault((item.run, item.score, item.id, item.ood), {})[item.metric] = item
-    whole = [pair for pair in pairs.values() if len(pair) == 2]
-    return sorted(whole, key=lambda pair: pair["auroc"].ood != AVERAGE)
 
 
 def _rocs(run: Run, settings: ReportSettings) -> list[tuple[str, str | None]]:
@@ -179,6 +157,12 @@ def _script_json(value: Any) -> Markup:
 
 def pct(value: float | None, decimals: int = 2) -> str:
     return "–" if value is None else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def span(row: Any, metric: str) -> str:
+    """The 95 % interval of a row's figure; empty where there is none."""
+    found = bounds(row, metric)
+    return "" if found is None else f"{pct(found[0], 1)}–{pct(found[1], 1)}"
 
 
 def signed(value: float) -> str:

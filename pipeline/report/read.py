@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import files, store
+from neglabel.pipeline.report.shapes import check_manifest, check_mined
 
 ROLES = ("id", "ood", "unknown")
 _TEXT = ("id", "path", "label", "predicted_label")
@@ -119,6 +120,7 @@ def _read_run(folder: Location, name: str) -> Run:
     manifest = files.read_json(path, "neglabel-scores")
     if not manifest.get("complete", True):
         raise NeglabelError(f"{folder} is unfinished: `score` was interrupted; run it again")
+    check_manifest(manifest, path)
     try:
         labels = tuple(str(label) for label in manifest["labels"])
         scores = tuple(str(entry["name"]) for entry in manifest["scores"])
@@ -174,4 +176,6 @@ def _read_negatives(folder: Location, count: int, random: bool) -> Negatives:
     names = [name for name in file.schema_arrow.names if name != "embedding"]
     with store.reading(path):
         table = file.read(columns=names)
-    return Negatives(table, store.read_metadata(path), random, table.num_rows)
+    metadata = store.read_metadata(path)
+    check_mined(table, metadata, path)
+    return Negatives(table, metadata, random, table.num_rows)

@@ -11,12 +11,16 @@ from typing import Any
 from neglabel.pipeline.metrics import Convention
 from neglabel.pipeline.report.measure import AVERAGE, METRICS, Accuracy, Row
 
-COLUMNS = ("run", "score", "id", "ood", "n_id", "n_ood", *METRICS)
+_BOUNDS = ("auroc_low", "auroc_high", "fpr95_low", "fpr95_high", "auroc_delong_low", "auroc_delong_high")
+#: Of a row; ``metrics.csv`` has ``fpr95_convention`` behind them.
+COLUMNS = ("run", "score", "id", "ood", "n_id", "n_ood", *METRICS, *_BOUNDS)
 SCORE_NAMES = {
     "neglabel": "NegLabel", "neglabel-ungrouped": "NegLabel, one group", "mcm": "MCM", "msp": "MSP",
     "tempered-msp": "MSP, T = 10", "maxlogit": "MaxLogit", "energy": "Energy", "linear-sum": "linear sum",
     "linear-binarised": "linear, binarised", "toy": "toy score", "max-exp": "max-exp", "sum-cos": "sum-cos",
-    "max-cos": "max-cos", "binarised": "binarised",
+    "max-cos": "max-cos", "binarised": "binarised", "neglabel-l1": "NegLabel, L1", "neglabel-kl": "NegLabel, KL",
+    "gradnorm": "GradNorm", "knn": "KNN", "vim": "ViM", "mahalanobis": "Mahalanobis",
+    "mahalanobis-mcm": "Mahalanobis, MCM's",
 }  # fmt: skip
 #: What FPR95 means in a table, in full; written into every one.
 CONVENTIONS: dict[Convention, str] = {
@@ -24,13 +28,17 @@ CONVENTIONS: dict[Convention, str] = {
     "at least 95 % of the ID pictures",
     "ood-positive": "FPR95, OOD positive: the share of ID pictures at or below the lowest threshold that rejects "
     "at least 95 % of the OOD pictures",
+    "nearest-recall": "FPR95, ID positive at the nearest recall (as the NegLabel authors' code counts it): the share "
+    "of OOD pictures above the next ID score below the threshold whose share of accepted ID pictures is nearest to "
+    "95 %, be it less or more",
 }
 _TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
 
 
-def metrics_csv(rows: Iterable[Row]) -> str:
-    """Percentages with four decimals; empty cells where a score has no evidence."""
-    return write_csv(COLUMNS, ([_cell(getattr(row, column), 4) for column in COLUMNS] for row in rows))
+def metrics_csv(rows: Iterable[Row], convention: Convention) -> str:
+    """Percentages with four decimals; empty cells where a score has no evidence, or where there is no interval."""
+    cells = ([*(_cell(getattr(row, column), 4) for column in COLUMNS), convention] for row in rows)
+    return write_csv((*COLUMNS, "fpr95_convention"), cells)
 
 
 def accuracy_csv(found: Iterable[Accuracy]) -> str:
@@ -39,10 +47,12 @@ def accuracy_csv(found: Iterable[Accuracy]) -> str:
 
 
 def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Convention) -> str:
-    """GitHub Markdown: every column, two decimals, the convention above."""
+    """GitHub Markdown: every metric with its interval, two decimals, the convention above."""
     heads = ("run", "score", "ID", "OOD", "n ID", "n OOD", *_TITLES.values())
-    lines = [f"Percentages. {CONVENTIONS[convention]}.", ""]
-    lines += _md_table(heads, [[_cell(getattr(row, column), 2) for column in COLUMNS] for row in rows], text=4)
+    intervals = " In brackets: 95 % intervals, by pictures drawn again." if _drawn(rows) else ""
+    lines = [f"Percentages. {CONVENTIONS[convention]}.{intervals}", ""]
+    columns = COLUMNS[: -len(_BOUNDS)]
+    lines += _md_table(heads, [[_cell(getattr(r, c), 2) + _bracket(r, c) for c in columns] for r in rows], text=4)
     if found:
         lines += ["", "Zero-shot accuracy of ID pictures with known labels.", ""]
         cells = [[a.run, a.dataset, str(a.n), _cell(a.accuracy, 2)] for a in found]
@@ -59,7 +69,8 @@ def metrics_tex(rows: Sequence[Row], convention: Convention) -> str:
     text = "% \\usepackage{booktabs,graphicx}; names beyond Latin need XeLaTeX or LuaLaTeX\n"
     for inside in dict.fromkeys(row.id for row in rows):
         ours = [row for row in rows if row.id == inside]
-        caption = f"ID: {tex_escape(inside)}. Percentages. {tex_escape(CONVENTIONS[convention])}."
+        intervals = r" Small: 95\,\% intervals, by pictures drawn again." if _drawn(ours) else ""
+        caption = f"ID: {tex_escape(inside)}. Percentages. {tex_escape(CONVENTIONS[convention])}.{intervals}"
         text += "\n" + _tex_table(ours, ("auroc", "fpr95"), caption)
         text += "\n" + _tex_table(ours, ("aupr_id", "aupr_ood"), f"ID: {tex_escape(inside)}. Percentages.")
     return text
@@ -86,9 +97,29 @@ def _tex_table(rows: Sequence[Row], pair: tuple[str, str], caption: str) -> str:
         line = [tex_escape(run), tex_escape(SCORE_NAMES.get(score, score))]
         for ood in oods:
             row = cells.get((run, score, ood))
-            line += [_cell(getattr(row, metric), 2) if row else "" for metric in pair]
+            line += [_cell(getattr(row, metric), 2) + _small(row, metric) if row else "" for metric in pair]
         lines.append(" & ".join(line) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}", ""])
+
+
+def _drawn(rows: Iterable[Row]) -> bool:
+    return any(row.auroc_low is not None for row in rows)
+
+
+def bounds(row: Row, metric: str) -> tuple[float, float] | None:
+    """The interval of a figure, by pictures drawn again; None where there is none."""
+    low, high = getattr(row, f"{metric}_low", None), getattr(row, f"{metric}_high", None)
+    return None if low is None or high is None else (low, high)
+
+
+def _bracket(row: Row, metric: str) -> str:
+    found = bounds(row, metric)
+    return f" [{found[0]:.2f}, {found[1]:.2f}]" if found else ""
+
+
+def _small(row: Row, metric: str) -> str:
+    found = bounds(row, metric)
+    return rf"\,{{\tiny [{found[0]:.1f}, {found[1]:.1f}]}}" if found else ""
 
 
 def tex_escape(text: str) -> str:

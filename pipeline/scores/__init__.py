@@ -16,14 +16,14 @@ from neglabel import UsageError
 from neglabel.pipeline.scores.bank import Bank, Fitted
 from neglabel.pipeline.scores.block import Block, Cosines
 from neglabel.pipeline.scores.neglabel import Groups, fused_groups, group_negatives, neglabel
-from neglabel.pipeline.scores.registry import REGISTRY, SCORES, SUPPLIED
+from neglabel.pipeline.scores.registry import FROM_COSINES, REGISTRY, SCORES, SUPPLIED
 from neglabel.pipeline.scores.softmax import mcm, msp
 from neglabel.pipeline.scores.spec import WORDS, Result, ScoreSpec
 from neglabel.pipeline.scores.stable import check
 
 __all__ = [
-    "REGISTRY", "SCORES", "Bank", "Block", "ScoreSpec", "compute", "compute_all", "fit_all", "fused_groups",
-    "group_negatives", "mcm", "msp", "neglabel", "spec_of",
+    "FROM_COSINES", "REGISTRY", "SCORES", "Bank", "Block", "ScoreSpec", "compute", "compute_all", "fit_all",
+    "fused_groups", "group_negatives", "mcm", "msp", "neglabel", "spec_of",
 ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def compute(
     """One score of pictures from their cosines; for several of them :func:`compute_all` takes one pass.
 
     Args:
-        name: a key of :data:`SCORES`.
+        name: a key of :data:`FROM_COSINES`.
         positive: (n, K) cosines to the ID labels, K ≥ 1.
         negative: (n, M) cosines to the negative labels; M may be 0.
         temperature: T > 0; None takes the score's own.

@@ -66,6 +66,10 @@ class Block:
             self._memo[key] = make()
         return self._memo[key]
 
+    def label_cosines(self) -> Cosines:
+        """:attr:`positive` in the CPU's memory."""
+        return self.positive
+
     def top(self) -> Floats:
         """(n,) max_k a_k."""
         return np.asarray(self._once("top", 0.0, lambda: self.positive.max(axis=1).astype(np.float64)))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from neglabel.indexes.flat_device import vectors_of
-from neglabel.pipeline.scores.block import Block
+from neglabel.pipeline.scores.block import Block, Cosines
 from neglabel.pipeline.scores.stable import Floats
 
 #: Exponentials at a time: 16 MB of float32, which stay in a GPU's cache from one step to the next.
@@ -25,6 +25,9 @@ class DeviceBlock(Block):
 
     Exponentials are float32, each group around its largest; sums, logarithms and what comes back are float64.
     """
+
+    def label_cosines(self) -> Cosines:
+        return vectors_of(self.positive)
 
     def top(self) -> Floats:
         return np.asarray(self._once("top", 0.0, lambda: vectors_of(_any(self.positive).amax(dim=1))))

@@ -16,6 +16,8 @@ from neglabel.pipeline.scores.stable import Floats
 K = 50
 #: Bank pictures a product: 8,192 × 512 float64 is 32 MB.
 _CHUNK = 8_192
+#: Pictures a product: 512 × 8,192 cosines are as much.
+_ROWS = 512
 
 
 def knn(features: Vectors, bank: Vectors, k: int = K) -> tuple[Floats, Floats]:
@@ -31,13 +33,15 @@ def knn(features: Vectors, bank: Vectors, k: int = K) -> tuple[Floats, Floats]:
         UsageError: k below 1 or above N.
     """
     if not 1 <= k <= len(bank):
-        raise UsageError(f"KNN takes the {k}-th nearest of {len(bank):,} ID pictures; give more pictures or a lower k")
+        raise UsageError(f"KNN takes the {k}-th nearest of {len(bank):,} ID pictures; give more pictures")
     z = _unit(features)
     nearest = np.full((len(z), k), -np.inf)
     for start in range(0, len(bank), _CHUNK):
-        cosines = z @ _unit(bank[start : start + _CHUNK]).T
-        together = np.concatenate([nearest, cosines], axis=1)
-        nearest = np.partition(together, together.shape[1] - k, axis=1)[:, -k:]
+        some = _unit(bank[start : start + _CHUNK]).T
+        for row in range(0, len(z), _ROWS):
+            rows = slice(row, row + _ROWS)
+            together = np.concatenate([nearest[rows], z[rows] @ some], axis=1)
+            nearest[rows] = np.partition(together, together.shape[1] - k, axis=1)[:, -k:]
     return unbounded(2 * nearest.min(axis=1) - 2)
 
 

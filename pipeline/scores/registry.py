@@ -24,8 +24,9 @@ from neglabel.pipeline.scores.spec import Need, Result, ScoreSpec
 from neglabel.pipeline.scores.vim import fit_vim
 from neglabel.pipeline.scores.zoc import zoc
 
-#: What the score stage supplies today. A score that needs more is refused by :func:`spec_of`.
-SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups"})
+#: What the score stage supplies (the bank where ``--bank`` is given). A score that needs more is refused by
+#: :func:`spec_of`.
+SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups", "embeddings", "bank"})
 #: γ of the binarised forms.
 _GAMMA = linear.THRESHOLD
 
@@ -61,7 +62,7 @@ _ALL: Sequence[ScoreSpec] = (
     ScoreSpec(
         "gradnorm",
         _LABELS | {"embeddings"},
-        lambda b, t: gradnorm(np.divide(b.positive, t, dtype=np.float64), b.given(b.embeddings, "embeddings")),
+        lambda b, t: gradnorm(np.divide(b.label_cosines(), t, dtype=np.float64), b.given(b.embeddings, "embeddings")),
         0.01,
     ),
     ScoreSpec("knn", _BANK, fit=fit_knn, tempered=False),
@@ -86,3 +87,7 @@ _ALL: Sequence[ScoreSpec] = (
 REGISTRY: Mapping[str, ScoreSpec] = MappingProxyType({spec.name: spec for spec in _ALL})
 #: Those that the score stage can compute, by name.
 SCORES: Mapping[str, ScoreSpec] = MappingProxyType({n: spec for n, spec in REGISTRY.items() if spec.needs <= SUPPLIED})
+#: Those that cosines alone are enough for, by name: :func:`neglabel.pipeline.scores.compute` takes them.
+FROM_COSINES: Mapping[str, ScoreSpec] = MappingProxyType(
+    {n: spec for n, spec in SCORES.items() if spec.needs <= {"labels", "negatives", "groups"}}
+)

@@ -20,6 +20,8 @@ from neglabel.pipeline.scores.stable import Floats, logsumexp
 
 Similarity = Literal["cosine", "l1", "kl"]
 Vectors = NDArray[np.floating[Any]]
+#: Similarities held at once: 32 MB in float64.
+_SLAB = 1 << 22
 
 
 def similarities(images: Vectors, texts: Vectors, kind: Similarity = "cosine") -> Floats:
@@ -52,6 +54,13 @@ def similarities(images: Vectors, texts: Vectors, kind: Similarity = "cosine") -
 def by_similarity(block: Block, kind: Similarity, temperature: float = 0.01) -> tuple[Floats, Floats]:
     """The NegLabel score of a block with another similarity in place of the cosine, groups as the block has them."""
     images = block.given(block.embeddings, "embeddings")
-    positive = similarities(images, block.given(block.label_vectors, "label vectors"), kind)
-    negative = similarities(images, block.given(block.negative_vectors, "vectors of the negatives"), kind)
-    return neglabel(positive, negative, temperature, block.groups)
+    labels = block.given(block.label_vectors, "label vectors")
+    negatives = block.given(block.negative_vectors, "vectors of the negatives")
+    step = max(1, _SLAB // (len(labels) + len(negatives)))
+    found = [
+        neglabel(similarities(some, labels, kind), similarities(some, negatives, kind), temperature, block.groups)
+        for some in (images[start : start + step] for start in range(0, len(images), step))
+    ]
+    if not found:
+        return np.empty(0), np.empty(0)
+    return np.concatenate([score for score, _ in found]), np.concatenate([logit for _, logit in found])

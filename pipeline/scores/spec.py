@@ -45,6 +45,11 @@ class ScoreSpec:
         return "negatives" in self.needs
 
     @property
+    def banked(self) -> bool:
+        """It is fitted to a bank of ID features."""
+        return "bank" in self.needs
+
+    @property
     def grouped(self) -> bool:
         """It uses groups of negatives."""
         return "groups" in self.needs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neglabel import NeglabelError
 from neglabel.pipeline.scores.bank import Bank, Fitted, Vectors
 from neglabel.pipeline.scores.logits import unbounded
 from neglabel.pipeline.scores.stable import Floats, logsumexp
@@ -27,6 +28,9 @@ def fit_vim(bank: Bank, dimension: int = DIMENSION) -> Fitted:
         bank: ID features and the head.
         dimension: of the principal space; half of D where D is not above it, as pytorch-ood has it.
 
+    Raises:
+        NeglabelError: the bank lies in the principal space, so that nothing is left to measure.
+
     Returns:
         (n, D) features → score and logit, (n,) float64.
     """
@@ -38,7 +42,14 @@ def fit_vim(bank: Bank, dimension: int = DIMENSION) -> Fitted:
     centred = features - origin
     _, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     residual = vectors[:, : size - kept]
-    alpha = bank.logits(features).max(axis=1).mean() / np.linalg.norm(centred @ residual, axis=1).mean()
+    outside = np.linalg.norm(centred @ residual, axis=1).mean()
+    # What is left of unit vectors by float32's rounding is no residual.
+    if outside <= 1e-6 * np.linalg.norm(centred, axis=1).mean():
+        raise NeglabelError(
+            f"ViM: the bank's {len(features):,} pictures span no more than the {kept} dimensions of its principal "
+            "space; give more pictures"
+        )
+    alpha = bank.logits(features).max(axis=1).mean() / outside
 
     def vim(block: Vectors) -> tuple[Floats, Floats]:
         virtual = np.linalg.norm((np.asarray(block, np.float64) - origin) @ residual, axis=1)

@@ -69,7 +69,11 @@ def _temperatures(run: Run) -> Any:
 
 
 def _groups(run: Run) -> Any:
-    return [f"{entry['name']}: {entry.get('groups') or 1}" for entry in run.manifest["scores"]]
+    found = []
+    for entry in run.manifest["scores"]:
+        fused = f" ({entry['fused']} fused)" if entry.get("fused") else ""
+        found.append(f"{entry['name']}: {entry.get('groups') or 1}{fused}")
+    return found
 
 
 #: What must be equal, how to read it, and what makes it equal; ``{least}``: the fewest candidates of any run.

@@ -13,7 +13,7 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report.compare.bootstrap import Floats
 from neglabel.pipeline.report.compare.kept import Kept
 from neglabel.pipeline.report.compare.removal import Indices, Removal
-from neglabel.pipeline.scores.neglabel import Groups, group_negatives
+from neglabel.pipeline.scores.neglabel import Groups, fused_groups, group_negatives
 
 #: A recomputed logit may differ from the one in the scores by this, relative to its size: float32 products.
 _AGREE = 1e-3
@@ -29,7 +29,8 @@ def groups_of(kept: Kept, score: str) -> Groups:
         # One group leaves nothing out, and its order doesn't matter.
         return np.arange(count, dtype=np.int64)[None]
     made: Mapping[str, Any] = kept.run.manifest["settings"]
-    return group_negatives(count, number, made["group_order"], made["group_drop"], made["seed"])
+    groups = group_negatives(count, number, made["group_order"], made["group_drop"], made["seed"])
+    return fused_groups(groups, int(entry["fused"]), made["seed"]) if entry.get("fused") else groups
 
 
 def judged(
