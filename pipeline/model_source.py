@@ -44,6 +44,8 @@ def find_model(name: str, pretrained: str | None, quickgelu: bool | None) -> Mod
     """
     if name in PACKAGED or _is_file(Path(name) / CONFIG):
         return _folder(name, pretrained, quickgelu)
+    if "/" in name and Path(name).is_dir():
+        raise UsageError(f"--model {name}: the folder has no {CONFIG}; name a folder with one, or an open_clip model")
     return _named(name.replace("/", "-"), pretrained, quickgelu)
 
 

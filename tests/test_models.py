@@ -181,6 +181,12 @@ def test_unknown_names_are_usage_errors(name: str, pretrained: str | None, says:
     assert says in str(error.value)
 
 
+def test_a_folder_without_a_model_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing here: the folder has no open_clip_config\.json"):
+        (tmp_path / "nothing here").mkdir()
+        load_model(str(tmp_path / "nothing here"), device="cpu")
+
+
 @pytest.mark.parametrize(
     "change",
     [
