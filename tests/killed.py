@@ -28,10 +28,12 @@ APART = {"seconds", "time", "versions", "embeddings_sha256", "rows_per_second"}
 
 def stage(job: dict[str, Any]) -> None:
     module, function = job["stage"].split(":")
-    given: Any = Path(job["settings"]["file"])
+    given: Any
     if job["kind"]:
         where, name = job["kind"].split(":")
         given = config.make(getattr(import_module(where), name), job["settings"])
+    else:
+        given = Path(job["settings"]["file"])
     getattr(import_module(module), function)(given, Reporter(quiet=True))
 
 
