@@ -69,7 +69,7 @@ def content(folders: list[str]) -> dict[str, str]:
         if path.suffix == ".parquet":
             said = repr(pq.read_table(path).to_pydict())
         elif path.suffix == ".json":
-            said = repr(_plain(json.loads(path.read_text())))
+            said = json.dumps(_plain(json.loads(path.read_text())), sort_keys=True)
         else:
             said = path.read_bytes().decode("latin-1")
         found[str(path)] = hashlib.sha256(said.encode()).hexdigest()

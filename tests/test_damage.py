@@ -86,6 +86,7 @@ def test_a_file_that_claims_more_than_it_can_hold_is_refused_unread(tmp_path: Pa
         check_corpus(str(tmp_path / "w.parquet"))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_is_measured_before_it_is_decoded(tmp_path: Path) -> None:
     side = int(MAX_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "x.png")
