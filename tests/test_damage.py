@@ -120,3 +120,9 @@ def test_a_cache_s_shard_that_is_whole_and_wrong_is_made_again(tmp_path: Path, d
     assert again.read("ab" * 32) == {}
     assert len(warned) == 1
     assert "encoded again" in warned[0]
+
+
+def test_a_corpus_of_a_name_that_is_too_long_is_one_sentence() -> None:
+    for spec in ("x" * 300, "w" * 300 + ":column=x"):
+        with pytest.raises(NeglabelError, match="can't be looked for \\(File name too long\\)"):
+            check_corpus(spec)
