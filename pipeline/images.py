@@ -147,7 +147,8 @@ def decode(file: Path | bytes) -> Image.Image:
         if im.mode.startswith("I;16") or (im.mode == "I" and im.format == "PNG"):
             whole: Image.Image = im.convert("I").point(lambda value: value / 257).convert("L")
             return whole
-    return im  # its pixels are loaded: closing the file leaves them
+    loaded: Image.Image = im  # its pixels are loaded: closing the file leaves them
+    return loaded
 
 
 def reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
@@ -99,7 +99,7 @@ def no_words(mixture: Mixture) -> UsageError:
     return UsageError(f"no candidates in {spec_name(mixture.specs)}{why}; name a corpus with words")
 
 
-def merge_counts(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def merge_counts(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Counts of shards → counts of the store."""
     total: dict[str, Any] = {"candidates": 0, "truncated": 0, "by_pos": {}, "by_source": {}, "rejected": {}}
     for part in parts:

@@ -63,7 +63,7 @@ class Resume:
         # A manifest that is damaged, or files that are, are made again: nothing but time is lost.
         with suppress(NeglabelError, KeyError, TypeError, ValueError, AttributeError):
             path = self.folder / "manifest.json"
-            manifest = read_json(path, "neglabel-scores") if path.is_file() else {"complete": True}
+            manifest: dict[str, Any] = read_json(path, "neglabel-scores") if path.is_file() else {"complete": True}
             listed = {} if manifest["complete"] else {str(entry["name"]): entry for entry in manifest["datasets"]}
             for data in sets:
                 if data.name in listed:

@@ -170,6 +170,7 @@ def compare_mining(place: Path, cases: list[dict[str, Any]]) -> None:
                 assert about[0] == about[1]
 
 
+@pytest.mark.soak
 def test_workers_killed_while_mining_change_nothing(tmp_path: Path, cluster: Any) -> None:
     place = candidates_in(tmp_path)
     mined(place, "local.parquet", engine="local")
