@@ -182,8 +182,8 @@ def test_unknown_names_are_usage_errors(name: str, pretrained: str | None, says:
 
 
 def test_a_folder_without_a_model_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "nothing here").mkdir()
     with pytest.raises(UsageError, match=r"nothing here: the folder has no open_clip_config\.json"):
-        (tmp_path / "nothing here").mkdir()
         load_model(str(tmp_path / "nothing here"), device="cpu")
 
 
