@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +18,31 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
+from neglabel.cli import main
+
 from .conftest import ROOT
 
 COMMAND = [sys.executable, "-c", "from neglabel.cli import main; main()"]
 
 
 def neglabel(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command as a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "160"}
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, encoding="utf-8"
     )
+
+
+def here(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has imported torch already; an error that would be a traceback is raised."""
+    out, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
+        for name, value in (("NO_COLOR", "1"), ("COLUMNS", "160")):
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["neglabel", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), out.getvalue(), errors.getvalue())
 
 
 def vectors(path: Path, texts: list[str], seed: int, column: str = "text") -> Path:
@@ -50,18 +67,18 @@ def test_three_stages_speak_json(files: dict[str, Path], tmp_path: Path) -> None
     assert mined.returncode == 0, mined.stderr
     assert json.loads(mined.stdout)["counts"]["kept"] == 200
     assert len(json.loads(mined.stdout)["farthest"]) == 10
-    scored = neglabel(
+    scored = here(
         "score", "--negatives", tmp_path / "n.parquet", "--labels", files["labels"], "--id", f"pets={files['id']}",
         "--ood", f"cars={files['ood']}", "--out", tmp_path / "s", "--json",
     )  # fmt: skip
     assert scored.returncode == 0, scored.stderr
-    reported = neglabel("report", tmp_path / "s", "--out", tmp_path / "r", "--json")
+    reported = here("report", tmp_path / "s", "--out", tmp_path / "r", "--json")
     assert reported.returncode == 0, reported.stderr
     rows = json.loads(reported.stdout)["rows"]
     assert {r["score"] for r in rows} == {"neglabel", "mcm", "msp"}
     assert {r["ood"] for r in rows} == {"cars", "average"}
     # The settings beside an output are a config that gives the same output.
-    again = neglabel("mine", "--config", tmp_path / "n.parquet.settings.toml", "--out", tmp_path / "m.parquet", "-q")
+    again = here("mine", "--config", tmp_path / "n.parquet.settings.toml", "--out", tmp_path / "m.parquet", "-q")
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
     assert pq.read_table(tmp_path / "m.parquet").equals(pq.read_table(tmp_path / "n.parquet"))
 
@@ -72,12 +89,12 @@ def test_config_keys_are_option_names_and_options_win(files: dict[str, Path], tm
         "candidates": str(files["words"]), "labels": str(files["labels"]), "out": str(tmp_path / "n.parquet"),
         "top-share": 0.1,
     }))  # fmt: skip
-    assert neglabel("mine", "--config", config, "-q").returncode == 0
+    assert here("mine", "--config", config, "-q").returncode == 0
     assert pq.read_metadata(tmp_path / "n.parquet").num_rows == 20
-    assert neglabel("mine", "--config", config, "--top", 7, "-q").returncode == 0
+    assert here("mine", "--config", config, "--top", 7, "-q").returncode == 0
     assert pq.read_metadata(tmp_path / "n.parquet").num_rows == 7
     config.write_text(config.read_text() + "colour = 1\n")
-    wrong = neglabel("mine", "--config", config)
+    wrong = here("mine", "--config", config)
     assert wrong.returncode == 2
     assert "unknown option `colour`" in wrong.stderr
     assert str(config) in wrong.stderr
@@ -121,7 +138,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     broken.write_bytes(files["words"].read_bytes()[:200])
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     names = {**files, "tmp": tmp_path, "broken": broken}
-    result = neglabel(*(a.format(**names) for a in arguments))
+    result = here(*(a.format(**names) for a in arguments))
     assert result.returncode == code, result.stderr
     assert says.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
@@ -153,7 +170,7 @@ def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tin
     assert pq.read_metadata(made / "negatives.parquet").num_rows == 100
     assert {p.name for p in made.iterdir()} >= {"candidates", "mined", "random-0", "random-1", "report", "cache"}
     (tmp_path / "data" / "my.toml").write_text((tmp_path / "data" / "my.toml").read_text() + "[report]\ncasse = 2\n")
-    wrong = neglabel("run", tmp_path / "data" / "my.toml")
+    wrong = here("run", tmp_path / "data" / "my.toml")
     assert wrong.returncode == 2
     assert "[report] unknown option `casse`" in wrong.stderr
 
