@@ -69,7 +69,7 @@ _SHAPE = {
 def _expected(layout: Layout, split: str) -> str:
     parts = [part for part in layout.needed(split) if part]
     what = _SHAPE.get(layout.kind, "the archive as it unpacks")
-    places = ", ".join(place for place in layout.places if place != ".") if layout.kind != "image-list" else "the root"
+    places = ", ".join("the root itself" if place == "." else place for place in layout.places)
     return f"{what} in one of {places}{' with ' + ', '.join(parts) if parts else ''}"
 
 
