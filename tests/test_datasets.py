@@ -26,6 +26,8 @@ from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.named_labels import NamedLabels
 from neglabel.pipeline.places import images_in
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.run import stages
+from neglabel.pipeline.run_settings import RunSettings
 from neglabel.pipeline.score_settings import ScoreSettings
 
 from .conftest import ROOT
@@ -331,6 +333,12 @@ def test_labels_by_name_in_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [each.out.name for each in several.each()] == ["imagenet-10.parquet", "l.parquet"]
     assert images_in(tmp_path, "dataset:sun,root=data") == f"dataset:sun,root={tmp_path / 'data'}"
     assert images_in(tmp_path, "dataset:sun") == "dataset:sun"
+    scored = {"id": {"food": "dataset:food-101,root=data,split=test"}, "ood": {"sun": "dataset:sun"}}
+    run = {"out": "o", "labels": "dataset:food-101,root=data", "corpus": ["wordnet"], "score": scored}
+    mining, scoring = stages(make(RunSettings, run), tmp_path / "runs")["pairs"][0]
+    below = f"dataset:food-101,root={tmp_path / 'runs' / 'data'}"
+    assert (str(mining.labels), str(scoring.labels)) == (below, below)
+    assert (scoring.id, scoring.ood) == ({"food": f"{below},split=test"}, {"sun": "dataset:sun"})
     food(tmp_path / "a, b=c")
     monkeypatch.setenv(known_datasets.ROOT, str(tmp_path / "a, b=c"))
     assert class_names("dataset:food-101") == ["Apple pie", "Hot dog"]
