@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neglabel import UsageError
 from neglabel.corpora import ADAPTERS
 from neglabel.corpora.uri import is_uri, join
 from neglabel.pipeline.images import list_and_root
@@ -25,10 +26,17 @@ def corpus_in(folder: Path, spec: str | Mapping[str, Any]) -> Any:
         return f"{head}:{','.join(placed)}" if placed else head
     if is_uri(spec):
         return spec
-    if (folder / spec).exists():
+    if _exists(folder / spec):
         return str(folder / spec)
     path, colon, options = spec.rpartition(":")
-    return f"{folder / path}:{options}" if colon and (folder / path).exists() else spec
+    return f"{folder / path}:{options}" if colon and _exists(folder / path) else spec
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UsageError(f"{str(path)[:200]} can't be looked at: {error.strerror}") from None
 
 
 def images_in(folder: Path, spec: str) -> str:
