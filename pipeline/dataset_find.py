@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from neglabel import UsageError
 from neglabel.pipeline.class_lists import imagenet_part
-from neglabel.pipeline.dataset_readers import READERS, Reading
+from neglabel.pipeline.dataset_archives import Reading
+from neglabel.pipeline.dataset_readers import READERS
 from neglabel.pipeline.image_sources import FileSource
 from neglabel.pipeline.known_datasets import Known, Layout, asked, known, registry
 

@@ -36,6 +36,9 @@ class NamedLabels:
     def absolute(self) -> NamedLabels:
         return Path.cwd() / self
 
+    def resolve(self) -> NamedLabels:
+        return self.absolute()
+
     def exists(self) -> bool:
         """Whether it is known; :meth:`read_text` says what is wrong with one that can't be read."""
         return True

@@ -375,13 +375,22 @@ def test_usage_is_refused_in_one_sentence(tmp_path: Path, override: Override) ->
 
 def test_scored_with_labels_and_pictures_by_name(tmp_path: Path, tiny_model: Path) -> None:
     """All the way: names of labels and of pictures meet in the accuracy's column."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     pictures(tmp_path / "imagenet/val", f"{TENCH}/a.JPEG", f"{BRAMBLING}/b.JPEG", f"{BULLFROG}/c.JPEG")
     pictures(tmp_path / "SUN", "a.jpg", "b.jpg")
-    write(tmp_path / "negatives.txt", "stone", "river", "sorrow")
+    dimension = json.loads((tiny_model / "open_clip_config.json").read_text())["model_cfg"]["embed_dim"]
+    vectors = np.random.default_rng(0).normal(size=(20, dimension)).astype(np.float32)
+    words = {"text": [f"word {n}" for n in range(20)], "embedding": list(vectors)}
+    pq.write_table(pa.table(words), tmp_path / "words.parquet")
     result = RUN.invoke(app, [
-        "score", "--negatives", str(tmp_path / "negatives.txt"), "--labels", "dataset:imagenet-10",
+        "mine", str(tmp_path / "words.parquet"), "--labels", "dataset:imagenet-10", "--top", "5",
+        "--model", str(tiny_model), "--device", "cpu", "--out", str(tmp_path / "negatives.parquet"), "--quiet",
+    ])  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    result = RUN.invoke(app, [
+        "score", "--negatives", str(tmp_path / "negatives.parquet"), "--labels", "dataset:imagenet-10",
         "--id", f"imagenet-10=dataset:imagenet-10,root={tmp_path}", "--ood", f"sun=dataset:sun,root={tmp_path}",
         "--model", str(tiny_model), "--device", "cpu", "--out", str(tmp_path / "s"), "--quiet",
     ])  # fmt: skip
@@ -390,6 +399,7 @@ def test_scored_with_labels_and_pictures_by_name(tmp_path: Path, tiny_model: Pat
     assert rows["label"].to_pylist() == ["brambling", "American bullfrog"]
     assert set(rows["predicted_label"].to_pylist()) <= set(class_names("dataset:imagenet-10"))
     assert "label that is no ID label" not in result.stderr
+    assert "was mined for" not in result.stderr
 
 
 def test_the_page_has_every_set() -> None:
