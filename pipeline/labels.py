@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Labels:
     prompts: tuple[str, ...]
 
 
-def is_parquet(path: Location | NamedLabels) -> bool:
+def is_parquet(path: Location | NamedLabels) -> TypeGuard[Location]:
     return path.suffix.lower() == ".parquet"
 
 
