@@ -10,6 +10,7 @@ from neglabel import UsageError
 from neglabel.corpora import ADAPTERS
 from neglabel.corpora.uri import is_uri, join
 from neglabel.pipeline.images import list_and_root
+from neglabel.pipeline.known_datasets import DATASET, asked
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
 from neglabel.pipeline.score_settings import ScoreSettings
 
@@ -40,6 +41,8 @@ def _exists(path: Path) -> bool:
 
 def images_in(folder: Path, spec: str) -> str:
     """A spec of pictures (see ``pipeline/images.py``) with its paths taken from ``folder``."""
+    if spec.startswith(DATASET):
+        return str(asked(spec).below(folder))
     if spec.startswith("hf:imagefolder:"):
         return f"hf:imagefolder:{folder / spec.removeprefix('hf:imagefolder:')}"
     if spec.startswith("hf:"):
