@@ -48,7 +48,7 @@ def render(
         title=settings.title,
         css=styles(),
         js=Markup(_text("page.js")),
-        words_json=_script_json(table),
+        words_json=script_json(table),
         settings=settings,
         convention=CONVENTIONS[settings.fpr],
         convention_name=CONVENTIONS[settings.fpr].partition(":")[0],
@@ -149,7 +149,7 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _script_json(value: Any) -> Markup:
+def script_json(value: Any) -> Markup:
     """JSON that can't end its ``<script>`` element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
