@@ -50,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     other = write_run(root / "large", SETS, scores=["neglabel", "mcm", "knn"], seed=5)
     change(other / "manifest.json", model={"model": "ViT-L-14", "pretrained": "openai", "checkpoint_sha256": "cd" * 32})
     stream = write_run(root / "adapting", SETS, scores=["neglabel", "of-a-plugin"], seed=7)
-    scores = [{"name": "neglabel", "temperature": 0.01}, {"name": "of-a-plugin", "stream": "mixed"}]
+    scores = [{"name": "neglabel", "temperature": 0.01}, {"name": "of-a-plugin", "stream": {"protocol": "mixed"}}]
     change(stream / "manifest.json", scores=scores)
     return {
         "mined": mined, "report": made_report(root / "report", mined, random), "large": other, "adapting": stream,
@@ -125,8 +125,8 @@ def test_refusals(runs: dict[str, Path], tmp_path: Path) -> None:
     unknown = write_run(tmp_path / "unknown", [Set("photos", "unknown", 4)])
     with pytest.raises(UsageError, match="no figure"):
         make(out, unknown)
+    change(unknown / "manifest.json", format="neglabel-candidates")
     with pytest.raises(UsageError, match="neither"):
-        change(unknown / "manifest.json", format="neglabel-candidates")
         make(out, unknown)
     with pytest.raises(UsageError, match="another stage"):
         make(runs["report"], runs["mined"])

@@ -17,15 +17,17 @@ __all__ = ["leaderboard"]
 
 @one_writer(lambda settings, *_: [("--out", settings.out)])
 def leaderboard(settings: LeaderboardSettings, reporter: Reporter) -> dict[str, Any]:
-    """Read ``settings.runs``, write ``settings.out``; files as in ``docs/formats.md``. All is made before any is written.
+    """Read ``settings.runs``, write ``settings.out``; files as in ``docs/formats.md``.
+
+    Everything is made before anything is written.
 
     Returns:
         ``lines`` (method, run, ID set: lines of the page), ``runs``, ``groups`` (of averages that may be compared),
         ``page`` (its path), ``out``, ``notes`` (sentences for the user).
 
     Raises:
-        UsageError: a folder that is neither ``report``'s nor ``score``'s, one given twice, no figure, an ``out`` that is
-            not ours.
+        UsageError: a folder that is neither ``report``'s nor ``score``'s, one given twice, no figure, an ``out`` that
+            is not ours.
         NeglabelError: a damaged file, or a disk that refuses.
     """
     out = settings.out

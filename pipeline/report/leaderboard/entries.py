@@ -165,12 +165,16 @@ def _made(run: Mapping[str, Any], convention: Convention) -> Made:
     name, tag = str(model.get("model") or "not recorded"), model.get("pretrained")
     # The same weights have many names; where there is no checksum, the names must do.
     weights = model.get("checkpoint_sha256") or json.dumps([name, tag])
-    streams = {str(s["name"]): str(s.get("stream") or "") for s in run["scores"] if _streams(s)}
+    streams = {str(s["name"]): _protocol(s.get("stream")) for s in run["scores"] if _streams(s)}
     shown = f"{name} · {tag}" if tag and "/" not in str(tag) else name
     return Made(
         str(run["name"]), str(run["folder"]), str(weights), shown, int(run["labels"]), int(run["negatives"]),
         bool(run["random"]), convention, streams,
     )  # fmt: skip
+
+
+def _protocol(stream: Any) -> str:
+    return str((stream.get("protocol") if isinstance(stream, Mapping) else stream) or "")
 
 
 def _streams(entry: Mapping[str, Any]) -> bool:
