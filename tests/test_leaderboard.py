@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     change(stream / "manifest.json", scores=scores)
     return {
         "mined": mined, "report": made_report(root / "report", mined, random), "large": other, "adapting": stream,
-        "root": root,
+        "alone": made_report(root / "again" / "report", mined), "root": root,
     }  # fmt: skip
 
 
@@ -65,17 +66,18 @@ def board(runs: dict[str, Path]) -> Path:
     return out
 
 
-def test_figures_are_the_reports_and_the_scores_own(runs: dict[str, Path], board: Path) -> None:
+def test_figures_are_the_reports_and_of_scores_what_a_report_would_say(
+    runs: dict[str, Path], board: Path, tmp_path: Path
+) -> None:
     theirs = {(r["run"], r["score"], r["ood"]): r for r in read_csv(runs["report"] / "metrics.csv")}
-    alone = made_report(runs["root"] / "alone", runs["large"])
-    theirs |= {(r["run"], r["score"], r["ood"]): r for r in read_csv(alone / "metrics.csv")}
     ours = read_csv(board / "leaderboard.csv")
-    assert len(ours) == len(theirs) + 2 * 3
-    for row in ours:
-        if row["run"] != "adapting":
-            report_row = theirs[row["run"], row["score"], row["ood"]]
-            # Intervals of what is measured here are drawn with other runs beside: the same pictures, the same draws.
-            assert {key: row[key] for key in report_row} == report_row
+    found = [row for row in ours if row["run"] in ("mined", "random-0")]
+    assert len(ours) == len(found) + (3 + 2) * 3
+    assert [{k: r[k] for k in theirs["mined", "mcm", "cars"]} for r in found] == list(theirs.values())
+    make(tmp_path / "out", runs["mined"])
+    measured = read_csv(tmp_path / "out" / "leaderboard.csv")
+    alone = read_csv(runs["alone"] / "metrics.csv")
+    assert [{key: row[key] for key in alone[0]} for row in measured] == alone
     assert {r["group"] for r in ours if r["ood"] == "average" and r["run"] != "large"} == {"3"}
     assert len({r["group"] for r in ours if r["run"] == "large"}) == 3
     assert {r["score"] for r in ours if r["stream"]} == {"of-a-plugin"}
@@ -106,11 +108,10 @@ def test_what_keeps_runs_apart_is_said(runs: dict[str, Path], tmp_path: Path) ->
 
 
 def test_a_run_that_is_there_twice_is_shown_once(runs: dict[str, Path], tmp_path: Path) -> None:
-    again = made_report(tmp_path / "report", runs["mined"])
-    found = make(tmp_path / "out", runs["report"], again, runs["mined"])
+    found = make(tmp_path / "out", runs["report"], runs["alone"], runs["mined"])
     assert found["runs"] == 2
     assert [note.split(" is in ")[0] for note in found["notes"]] == [
-        f"mined of {tmp_path.name}/report", "mined of mined"
+        "mined of again/report", "mined of mined"
     ]  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def test_refusals(runs: dict[str, Path], tmp_path: Path) -> None:
         make(out, unknown)
     with pytest.raises(UsageError, match="another stage"):
         make(runs["report"], runs["mined"])
-    broken = made_report(tmp_path / "broken", runs["mined"])
+    broken = shutil.copytree(runs["alone"], tmp_path / "broken")
     good = (broken / "metrics.csv").read_text(encoding="utf-8")
     for bad, where in ((good.replace("mined", "lost", 1), "line 2"), (good.replace(",40,", ",x,", 1), "line 2")):
         (broken / "metrics.csv").write_text(bad, encoding="utf-8")

@@ -29,9 +29,9 @@ def render(run: Run, classes: Sequence[Class], halves: Sequence[Half], risks: Se
     ours = [c for c in classes if c.role == "ood"]
     pairs = list(dict.fromkeys((r.id, r.ood) for r in risks))
     curves = [(f"{a} against {b}", [r for r in risks if (r.id, r.ood) == (a, b)]) for a, b in pairs]
-    lines: dict[tuple[str, str, str], dict[str, Half]] = {}
+    lines: dict[tuple[str, str], dict[str, dict[str, Half]]] = {}
     for half in halves:
-        lines.setdefault((half.id, half.ood, half.score), {})[half.part] = half
+        lines.setdefault((half.id, half.ood), {}).setdefault(half.score, {})[half.part] = half
     html = environment(Path(__file__).parent).get_template("coverage.html.j2").render(
         run=run.name,
         classes=ours[:SHOWN],
@@ -41,7 +41,7 @@ def render(run: Run, classes: Sequence[Class], halves: Sequence[Half], risks: Se
         sets=_together(ours),
         several=len({h.id for h in halves}) > 1,
         risks=[(name, Markup(curve(some)), some) for name, some in curves[:PANELS]],
-        halves=list(lines.values()),
+        halves=[line for pair in lines.values() for line in pair.values()],
         by_picture=any(h.by == "picture" for h in halves),
     )  # fmt: skip
     return Markup(html)
