@@ -19,8 +19,9 @@ from neglabel.pipeline import coverage
 
 from .make_kept import LABELS, World, unit, write_kept
 from .make_report import make, read_csv
+from .page_in_browser import Opened
 
-PICTURES = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6)
+PICTURES = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=5)
 
 
 @given(PICTURES)
@@ -85,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
     WORLD.truth["food"] = [f"dish <{i % 5}>" for i in range(50)]
     negatives = WORLD.words(COUNT, "food", strength=3.0)
     folder = write_kept(root / "run", WORLD, negatives, [f"word {i % 5}.{i // 5}" for i in range(COUNT)])
-    return make(root, folder, coverage=True, cases=0, bootstrap=0)
+    return make(root, folder, coverage=True, theory=True, threshold=0.2, cases=0, bootstrap=0)
 
 
 def test_classes_without_a_close_negative_come_first(made: tuple[dict[str, Any], Path]) -> None:
@@ -148,3 +149,16 @@ def test_without_known_labels_there_is_no_curve(made: tuple[dict[str, Any], Path
         pq.write_table(table, path)
     assert read_csv(out / "risk-coverage.csv") == []
     assert "Accepting or rejecting" not in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_sections_in_a_browser(browser: Any, made: tuple[dict[str, Any], Path]) -> None:
+    seen = Opened(browser, made[1] / "index.html", viewport={"width": 360, "height": 800})
+    page = seen.page
+    assert page.locator("nav a").evaluate_all("a => a.every(x => document.querySelector(x.hash))")
+    assert page.locator("#coverage-table tbody tr").count() == 6
+    assert page.locator("#theory svg, #coverage svg").count() == 2 * 2
+    assert page.locator("#near-far tbody tr").count() == 2
+    assert page.locator("th:not([scope]), table:not(:has(caption)), [role=img]:not([aria-label])").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert seen.troubles == []
+    page.close()

@@ -20,7 +20,7 @@ from neglabel.pipeline.metrics import fpr95
 from .make_kept import World, own_groups, unit, write_kept
 from .make_report import make, read_csv
 
-SHARES = st.lists(st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0, 1)), max_size=8)
+SHARES = st.lists(st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0, 1)), max_size=6)
 
 
 @given(SHARES)
