@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from neglabel.pipeline.report.leaderboard.entries import NEEDS, PEERS, Entry
+from neglabel.pipeline.report.leaderboard.entries import PEERS, Entry
+from neglabel.pipeline.report.leaderboard.folders import NEEDS
 from neglabel.pipeline.report.measure import AVERAGE
 from neglabel.pipeline.report.tables import COLUMNS, write_csv
 
