@@ -122,7 +122,7 @@ def _row(line: Mapping[str, str], number: int, path: Location, made: Mapping[str
 
 def _made(run: Mapping[str, Any], convention: Convention) -> Made:
     model = dict(run.get("model") or {})
-    name, tag = str(model.get("model") or "not recorded"), model.get("pretrained")
+    name, tag = str(model.get("model") or "model not recorded"), model.get("pretrained")
     # The same weights have many names; where there is no checksum, the names must do.
     weights = model.get("checkpoint_sha256") or json.dumps([name, tag])
     streams = {str(s["name"]): _protocol(s.get("stream")) for s in run["scores"] if _streams(s)}
