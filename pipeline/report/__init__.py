@@ -94,8 +94,8 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
     files.write_text(out / "differences.csv", differences.differences_csv(tested, settings.bootstrap))
     files.write_text(out / "seeds.csv", seeds.seeds_csv(spread))
-    extra = [compared, *parts] if compared else parts
-    for name, text in (item for part in extra for item in part.files.items()):
+    extra = [*([compared.files] if compared else []), *(part.files for part in parts)]
+    for name, text in (item for made in extra for item in made.items()):
         files.write_text(out / name, text)
     remove_stale(out, compared)
     on_request.remove_stale(out, parts)

@@ -103,9 +103,11 @@ def coverage_part(runs: Sequence[Run], convention: metrics.Convention, reporter:
         ),
     }  # fmt: skip
     run = kept[0].run
-    mine = [[x for x in some if x.run == run.name] for some in (classes, halves, risks)]
-    section = coverage_section.render(run, *mine)  # type: ignore[arg-type]
-    return Part("coverage", "Coverage", files, section, _notes(run, mine[0]))
+    shown = [c for c in classes if c.run == run.name]
+    section = coverage_section.render(
+        run, shown, [h for h in halves if h.run == run.name], [r for r in risks if r.run == run.name]
+    )
+    return Part("coverage", "Coverage", files, section, _notes(run, shown))
 
 
 def ordered(found: Iterable[Class]) -> list[Class]:
