@@ -17,6 +17,7 @@ from neglabel import NeglabelError, UsageError, __version__
 from neglabel.pipeline import run_settings, score_settings
 from neglabel.pipeline import settings as options
 from neglabel.pipeline.cli_options import JSON_HELP, QUIET_HELP, parameters
+from neglabel.pipeline.leaderboard_settings import LeaderboardSettings
 from neglabel.pipeline.mine_settings import MineSettings
 
 app = typer.Typer(
@@ -86,6 +87,7 @@ _add("encode", options.EncodeSettings, "neglabel.pipeline.encode:encode")
 _add("mine", MineSettings, "neglabel.pipeline.mine:mine")
 _add("score", score_settings.ScoreSettings, "neglabel.pipeline.score:score")
 _add("report", options.ReportSettings, "neglabel.pipeline.report:report")
+_add("leaderboard", LeaderboardSettings, "neglabel.pipeline.report.leaderboard:leaderboard")
 _add("quickstart", run_settings.QuickstartSettings, "neglabel.pipeline.quickstart:quickstart")
 
 

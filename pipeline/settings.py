@@ -124,4 +124,13 @@ class ReportSettings(StageSettings):
     bootstrap_by: Literal["picture", "class"] = Field(
         "picture", description="draw ID pictures one by one, or whole classes (pictures of a class that are alike)"
     )
+    theory: bool = Field(
+        False, description="also FPR95 of the toy score as negatives are added, measured and by the paper's theory"
+    )
+    threshold: float = Field(
+        0.25, gt=-1, lt=1, description="with --theory: cosine from which a picture matches a negative; 0.25 is CLIP's"
+    )
+    coverage: bool = Field(
+        False, description="also which OOD classes have no close negative, risk-coverage, near and far OOD"
+    )
     seed: int = Field(0, ge=0, description="of all drawing, and with --compare of the halves of ID pictures")

@@ -109,6 +109,14 @@ def _report(summary: Mapping[str, Any], console: Console) -> None:
     console.print(f"page: {summary['page']}", markup=False)
 
 
+def _leaderboard(summary: Mapping[str, Any], console: Console) -> None:
+    lines, runs = summary["lines"], summary["runs"]
+    console.print(f"{lines:,} line{'s' * (lines != 1)} of {runs:,} run{'s' * (runs != 1)}", markup=False)
+    for note in summary["notes"]:
+        console.print(note, markup=False)
+    console.print(f"page: {summary['page']}", markup=False)
+
+
 def _corpora(summary: Mapping[str, Any], console: Console) -> None:
     for corpus in summary["corpora"]:
         console.print(f"{corpus['name']}: {corpus['what']}", markup=False)
@@ -142,5 +150,6 @@ STOPPED = {
     "quickstart": "what is finished stays, the same command goes on from there",
 }
 _PARTS = {
-    "encode": _encode, "mine": _mine, "score": _score, "report": _report, "corpora": _corpora, "datasets": _datasets,
+    "encode": _encode, "mine": _mine, "score": _score, "report": _report, "leaderboard": _leaderboard,
+    "corpora": _corpora, "datasets": _datasets,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from neglabel.pipeline import config, files
 from neglabel.pipeline.bootstrap import COVERAGE
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.report import cases, differences, intervals, measure, page, seeds, tables
+from neglabel.pipeline.report import cases, differences, intervals, measure, on_request, page, seeds, tables
 from neglabel.pipeline.report.compare import compare_sources, remove_stale
 from neglabel.pipeline.report.read import Run, read_runs
 from neglabel.pipeline.settings import ReportSettings
@@ -61,7 +61,9 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
             f"{shown.name}: {gone:,} of {asked:,} picture{'s' * (asked != 1)} to show can't be opened again; "
             "the page has a blank where they were moved or deleted"
         )
-    html = page.render(settings, runs, rows, accuracies, against, tested, spread, groups, versions)
+    parts = on_request.asked_for(runs, settings, reporter)
+    sections = [(part.id, part.name, part.section) for part in parts]
+    html = page.render(settings, runs, rows, accuracies, against, tested, spread, groups, versions, sections)
     manifest = {
         "format": "neglabel-report",
         "version": files.VERSION,
@@ -92,9 +94,11 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
     files.write_text(out / "differences.csv", differences.differences_csv(tested, settings.bootstrap))
     files.write_text(out / "seeds.csv", seeds.seeds_csv(spread))
-    for name, text in (compared.files if compared else {}).items():
+    extra = [*([compared.files] if compared else []), *(part.files for part in parts)]
+    for name, text in (item for made in extra for item in made.items()):
         files.write_text(out / name, text)
     remove_stale(out, compared)
+    on_request.remove_stale(out, parts)
     files.write_text(out / "index.html", html)
     reporter.say(f"report: {out / 'index.html'}")
     return {
@@ -105,7 +109,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         "page": str(out / "index.html"),
         "out": str(out),
         "compare": manifest["compare"],
-        "notes": _notes(runs, rows) + (compared.notes(out) if compared else []),
+        "notes": _notes(runs, rows) + (compared.notes(out) if compared else []) + [n for p in parts for n in p.notes],
     }
 
 
@@ -124,7 +128,7 @@ def _notes(runs: list[Run], rows: list[measure.Row]) -> list[str]:
 def _described(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
-        "folder": str(run.folder),
+        "folder": str(run.folder.resolve()),
         "random": run.random,
         "negatives": run.negatives.count,
         "labels": len(run.labels),

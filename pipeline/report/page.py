@@ -39,8 +39,12 @@ def render(
     seeds: Sequence[Spread],
     groups: Sequence[cases.Group],
     versions: Mapping[str, str],
+    sections: Sequence[tuple[str, str, Markup]] = (),
 ) -> str:
-    """The page. Its details (figures, words, and ``groups`` of single pictures) are those of :func:`main_run`."""
+    """The page. Its details (figures, words, and ``groups`` of single pictures) are those of :func:`main_run`.
+
+    ``sections``: parts that were asked for, each its id, its name in the page's list of parts, and its markup.
+    """
     main = main_run(runs)
     table = words.data(main.negatives)
     compared = [run for run in runs if not run.random] or list(runs)
@@ -48,7 +52,7 @@ def render(
         title=settings.title,
         css=styles(),
         js=Markup(_text("page.js")),
-        words_json=_script_json(table),
+        words_json=script_json(table),
         settings=settings,
         convention=CONVENTIONS[settings.fpr],
         convention_name=CONVENTIONS[settings.fpr].partition(":")[0],
@@ -82,6 +86,7 @@ def render(
         first_words=words.first(table, 50),
         active=words.active(main),
         groups=groups,
+        sections=sections,
         sources=[_source(run) for run in compared],
         own={"settings": flat(settings.model_dump(mode="json", exclude_none=True)), "versions": dict(versions)},
     )
@@ -144,7 +149,7 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _script_json(value: Any) -> Markup:
+def script_json(value: Any) -> Markup:
     """JSON that can't end its ``<script>`` element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

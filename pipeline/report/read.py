@@ -99,10 +99,10 @@ def read_runs(folders: Sequence[Location]) -> list[Run]:
     for folder, real in zip(folders, resolved, strict=True):
         if resolved.count(real) > 1:
             raise UsageError(f"{folder} is given twice; name each folder of scores once")
-    return [_read_run(folder, name) for folder, name in zip(folders, _names(resolved), strict=True)]
+    return [_read_run(folder, name) for folder, name in zip(folders, folder_names(resolved), strict=True)]
 
 
-def _names(folders: Sequence[Location]) -> list[str]:
+def folder_names(folders: Sequence[Location]) -> list[str]:
     """Folder names, with as many parents as tell them apart."""
     names = [folder.name or str(folder) for folder in folders]
     depth = 2
