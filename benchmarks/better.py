@@ -29,6 +29,7 @@ from neglabel.pipeline.scores.softmargin import standard_nearness
 SCORES = {"softmargin": "softmargin", "mcm": "MCM", "neglabel": "NegLabel", "maxlogit": "MaxLogit", "energy": "Energy"}
 #: Scores at the model's own temperature, 1/scale.
 TEMPERED = ("softmargin", "neglabel", "energy")
+AVERAGE = "*average*"
 Floats = np.ndarray
 
 
@@ -58,18 +59,24 @@ def rows(worlds: Iterator[World], count: int, check: Callable[[World, str, Float
         for name in world.outside:
             check(world, name, scores["softmargin"][name])
         drawn = draws(list(scores.values()), pairs, "id-positive", count, seed=0)
-        place = {name: i for i, name in enumerate(scores)}
         for j, (_, ood) in enumerate(pairs):
-            row: dict[str, Any] = {"world": world.name, "ood": ood, "grouped": world.grouped}
-            row["figures"] = {name: drawn[0, i, j].tolist() for name, i in place.items()}
-            for k, (figure, better) in enumerate((("auroc", max), ("fpr95", min))):
-                best = better(("mcm", "neglabel"), key=lambda name: drawn[0, place[name], j, k])
-                row[figure] = {}
-                for other in (best, "maxlogit", "energy"):
-                    d = difference(drawn[:, place["softmargin"], j, k], drawn[:, place[other], j, k])
-                    row[figure]["best" if other == best else other] = [d.value, d.low, d.high]
+            row = compared(drawn[:, :, j]) | {"world": world.name, "ood": ood, "grouped": world.grouped}
             row["parts"] = {n: [100 * auroc(p["ID"], p[ood]), 100 * fpr95(p["ID"], p[ood])] for n, p in parts.items()}
             yield row
+        if len(pairs) > 1:
+            yield compared(drawn.mean(axis=2)) | {"world": world.name, "ood": AVERAGE, "grouped": world.grouped}
+
+
+def compared(drawn: Floats) -> dict[str, Any]:
+    """(draws + 1, scores, 2) → the figures, and softmargin's differences to each score and to the better of the two."""
+    place = {name: i for i, name in enumerate(SCORES)}
+    row: dict[str, Any] = {"figures": {name: drawn[0, i].tolist() for name, i in place.items()}}
+    for k, figure in enumerate(("auroc", "fpr95")):
+        gaps = {name: difference(drawn[:, 0, k], drawn[:, i, k]) for name, i in place.items() if i}
+        row[figure] = {name: [gap.value, gap.low, gap.high] for name, gap in gaps.items()}
+        sign = -1 if figure == "auroc" else 1
+        row[figure]["best"] = row[figure][min(("mcm", "neglabel"), key=lambda n: sign * drawn[0, place[n], k])]
+    return row
 
 
 def worse(row: dict[str, Any], figure: str) -> bool:
@@ -82,14 +89,21 @@ def show(found: list[dict[str, Any]]) -> None:
     def pair(values: Any) -> str:
         return f"{values[0]:.1f} / {values[1]:.1f}"
 
-    print("| world | OOD | " + " | ".join(SCORES.values()) + " | AUROC to the better | FPR95 to the better |")
-    print("| --- | --- |" + " ---: |" * (len(SCORES) + 2))
+    def gap(row: dict[str, Any], other: str) -> str:
+        return ", ".join("{:+.1f} ({:+.1f}, {:+.1f})".format(*row[figure][other]) for figure in ("auroc", "fpr95"))
+
+    others = [name for name in SCORES if name != "softmargin"]
+    print("| world | OOD | " + " | ".join(SCORES.values()) + " | worse than the better |")
+    print("| --- | --- |" + " ---: |" * len(SCORES) + " --- |")
     for row in found:
         cells = [pair(row["figures"][name]) for name in SCORES]
-        for figure in ("auroc", "fpr95"):
-            value, low, high = row[figure]["best"]
-            cells.append(f"{value:+.1f} ({low:+.1f}, {high:+.1f}){' **worse**' if worse(row, figure) else ''}")
+        cells.append(" and ".join(figure.upper() for figure in ("auroc", "fpr95") if worse(row, figure)))
         print(f"| {row['world']} | {row['ood']} | " + " | ".join(cells) + " |")
+    print("\n| world | OOD | " + " | ".join(f"to {SCORES[name]}" for name in others) + " |")
+    print("| --- | --- |" + " --- |" * len(others))
+    for row in found:
+        print(f"| {row['world']} | {row['ood']} | " + " | ".join(gap(row, name) for name in others) + " |")
+    found = [row for row in found if row["ood"] != AVERAGE]
     kinds = {
         "full": [r for r in found if r["world"] == "full"],
         "all of the real features": [r for r in found if not r["grouped"]],
