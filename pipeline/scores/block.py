@@ -70,6 +70,10 @@ class Block:
         """:attr:`positive` in the CPU's memory."""
         return self.positive
 
+    def negative_cosines(self) -> Cosines:
+        """:attr:`negative` in the CPU's memory."""
+        return self.negative
+
     def top(self) -> Floats:
         """(n,) max_k a_k."""
         return np.asarray(self._once("top", 0.0, lambda: self.positive.max(axis=1).astype(np.float64)))

@@ -29,6 +29,9 @@ class DeviceBlock(Block):
     def label_cosines(self) -> Cosines:
         return vectors_of(self.positive)
 
+    def negative_cosines(self) -> Cosines:
+        return vectors_of(self.negative)
+
     def top(self) -> Floats:
         return np.asarray(self._once("top", 0.0, lambda: vectors_of(_any(self.positive).amax(dim=1))))
 

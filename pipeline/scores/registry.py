@@ -19,6 +19,7 @@ from neglabel.pipeline.scores.logits import unbounded
 from neglabel.pipeline.scores.mahalanobis import fit_mahalanobis, fit_mahalanobis_mcm
 from neglabel.pipeline.scores.neglabel import id_share
 from neglabel.pipeline.scores.similarity import by_similarity
+from neglabel.pipeline.scores.softmargin import of_block as soft_margin
 from neglabel.pipeline.scores.softmax import largest_share
 from neglabel.pipeline.scores.spec import Need, Result, ScoreSpec
 from neglabel.pipeline.scores.vim import fit_vim
@@ -50,6 +51,7 @@ _ALL: Sequence[ScoreSpec] = (
     ScoreSpec("tempered-msp", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t)), 10.0),
     ScoreSpec("maxlogit", _LABELS, lambda b, _: unbounded(b.top()), tempered=False),
     ScoreSpec("energy", _LABELS, lambda b, t: unbounded(t * b.positive_lse(t)), 0.01),
+    ScoreSpec("softmargin", _BOTH | {"embeddings"}, soft_margin, 0.01),
     ScoreSpec("linear-sum", _BOTH, lambda b, _: linear.linear_sum(*b.sums()), tempered=False),
     ScoreSpec("linear-binarised", _BOTH, lambda b, _: linear.linear_binarised(*b.counts(_GAMMA)), tempered=False),
     ScoreSpec("toy", _needs("negatives"), lambda b, _: linear.toy(b.counts(_GAMMA)[1]), tempered=False),
