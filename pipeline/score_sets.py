@@ -141,9 +141,10 @@ def picture_blocks(
 ) -> Generator[Any, None, None]:
     """The pictures of ``source`` as unit vectors in order, from its file, the cache or the image tower; or ``known``
     where they have been read already. Blocks have ``rows``, ``embedding`` (n, D) float32 and ``failures``."""
-    if known is not None:
-        yield from known
-        return
+    yield from _blocks(source, model) if known is None else known
+
+
+def _blocks(source: Source, model: ModelOnDemand) -> Generator[Any, None, None]:
     if source.embeddings is None:
         yield from model.pictures(source)
         return

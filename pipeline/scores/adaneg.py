@@ -68,7 +68,7 @@ class _Memory:
     def __init__(self, texts: Texts, together: Floats, temperature: float) -> None:
         self._texts, self._groups, self._t = together, texts.groups, temperature
         self._labels = len(texts.labels)
-        self._proxies = together.copy()
+        self._proxies = together / np.linalg.norm(together, axis=1, keepdims=True)
         #: By class: the pictures stored and their entropies.
         self._stored: dict[int, tuple[list[Floats], list[float]]] = {}
 
