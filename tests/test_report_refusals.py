@@ -147,7 +147,21 @@ def test_damaged_metadata_of_the_negatives(tmp_path: Path, run: Path) -> None:
     assert "neglabel metadata is damaged" in refused(tmp_path, NeglabelError, run)
 
 
-@pytest.mark.parametrize("odd", [{"edges": [0, 1], "all": [1, 2], "kept": [0]}, {"edges": []}, [], None, "x"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"edges": [0, 1], "all": [1, 2], "kept": [0]},
+        {"edges": [0, 1, 1], "all": [1, 2], "kept": [0, 1]},
+        {"edges": [0, 1], "all": [float("nan")], "kept": [0]},
+        {"edges": [0, 10**400], "all": [1], "kept": [0]},
+        {"edges": [[0, 1]], "all": [1], "kept": [0]},
+        {"edges": [0, 1], "all": [1], "kept": ["x"]},
+        {"edges": []},
+        [],
+        None,
+        "x",
+    ],
+)
 def test_an_odd_histogram_costs_the_figure_only(tmp_path: Path, run: Path, odd: object) -> None:
     path = run / "negatives.parquet"
     table = pq.read_table(path)
