@@ -101,7 +101,7 @@ def test_adaneg_begins_as_neglabel_and_learns() -> None:
 def test_adaneg_saturates_in_no_logit() -> None:
     score, logit = combined(np.array([50.0, 60.0, -800.0, -900.0]), np.array([40.0, 45.0, -800.0, -900.0]))
     assert score[0] == score[1]
-    assert logit[0] < logit[1] and logit[3] < logit[2]
+    assert logit[3] < logit[2] < logit[0] < logit[1]
 
 
 def test_clipscope_by_its_authors_steps() -> None:
@@ -134,7 +134,8 @@ def test_where_a_stream_is_cut_changes_nothing(name: str, cuts: list[int], seed:
 def test_a_stream_without_negatives_says_nothing_and_others_are_refused(name: str) -> None:
     labels, _, pictures = world(5)
     for found in start_stream(name, Texts(labels, np.empty((0, D), np.float32)))(pictures):
-        assert found.shape == (5,) and np.isnan(found).all()
+        assert found.shape == (5,)
+        assert np.isnan(found).all()
     with pytest.raises(ValueError, match="at least one ID label"):
         start_stream(name, Texts(labels[:0], labels))
     with pytest.raises(ValueError, match="temperature 0"):

@@ -24,8 +24,7 @@ from neglabel.pipeline.scores.stream import Stream, Texts
 
 __all__ = [
     "FROM_COSINES", "REGISTRY", "SCORES", "Bank", "Block", "ScoreSpec", "Texts", "compute", "compute_all", "fit_all",
-    "fused_groups", "group_negatives", "mcm", "msp", "neglabel", "spec_of",
-    "start_stream",
+    "fused_groups", "group_negatives", "mcm", "msp", "neglabel", "spec_of", "start_stream",
 ]  # fmt: skip
 
 
@@ -53,7 +52,7 @@ def fit_all(names: Iterable[str], bank: Bank) -> dict[str, Fitted]:
 
 
 def start_stream(name: str, texts: Texts, temperature: float | None = None) -> Stream:
-    """A new stream of the score ``name``: call it with the next pictures, (n, D) unit vectors, as often as there are any.
+    """A new stream of the score ``name``: call it with the next pictures, (n, D) unit vectors, while there are any.
 
     Args:
         temperature: T; None takes the score's own.

@@ -37,7 +37,7 @@ _CHUNK = 256
 def start_adaneg(texts: Texts, temperature: float = 0.01) -> Stream:
     r"""An AdaNeg stream with an empty memory; high = ID.
 
-    With S_nl a picture's NegLabel score (Eq. 6 of NegLabel, over groups), and labels and negatives alike called classes:
+    With S_nl a picture's NegLabel score (over groups), and labels and negatives alike called classes:
 
         S_nl > 0.75   it is stored with the label nearest to it
         S_nl < 0.25   it is stored with the negative nearest to it (of all, also those in no group)
