@@ -117,7 +117,7 @@ def test_clipscope_by_its_authors_steps() -> None:
     np.testing.assert_allclose(logit, np.log(want), rtol=1e-9)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(0, 400), max_size=12), seed=st.integers(0, 3))
 @pytest.mark.parametrize("name", ["adaneg", "clipscope"])
 def test_where_a_stream_is_cut_changes_nothing(name: str, cuts: list[int], seed: int) -> None:
