@@ -36,13 +36,11 @@ from typing import Literal
 
 PresetName = Literal["paper", "official", "csp"]
 #: CSP's prompts, as alternatives of one template.
-_CSP_NOUN = "|".join(
-    f"{start}{{}}{end}" for start, end in (
-        ("a close-up photo of the nice ", "."), ("a photo with the nice ", "."), ("a good photo with the nice ", "."),
-        ("a photo of the nice ", "."), ("", ""), ("the ", ""), ("the good ", ""), ("the nice ", ""),
-    )
-)  # fmt: skip
-_CSP_ADJECTIVE = "|".join(f"{start}{{}}" for start in ("", "a nice photo of ", "a good photo of ", "a close-up photo of "))
+_CSP_NOUN = (
+    "a close-up photo of the nice {}.|a photo with the nice {}.|a good photo with the nice {}.|a photo of the nice {}.|"
+    "{}|the {}|the good {}|the nice {}"
+)
+_CSP_ADJECTIVE = "{}|a nice photo of {}|a good photo of {}|a close-up photo of {}"
 
 
 @dataclass(frozen=True)

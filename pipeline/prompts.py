@@ -18,8 +18,8 @@ class Prompts:
     """
 
     def __init__(self, templates: Mapping[str, str]) -> None:
-        """Raises UsageError for a template without exactly one ``{}`` (or one in each alternative), a key that is nothing
-        of these, or two alike."""
+        """Raises UsageError for a template without exactly one ``{}`` (or one in each alternative), a key that is
+        nothing of these, or two alike."""
         self._by_key: dict[tuple[str, str], str] = {}
         written: dict[tuple[str, str], str] = {}
         for key, template in templates.items():

@@ -158,7 +158,7 @@ class TextEncoder:
 def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int, unit: bool) -> Landing | None:
     """A batch's embeddings; None where there is no memory for it."""
     try:
-        return to_host(tower.run(sequences, start, stop, unit))
+        return to_host(tower.run(sequences, start, stop, **({} if unit else {"unit": False})))
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error):
             raise
