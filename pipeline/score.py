@@ -125,7 +125,8 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "complete": False,
     }
     # What was fitted to the bank travels as functions; the bank is known by its digests.
-    made_of = (names, labels, vectors, negatives.texts, [] if groups is None else groups, model.identity, fit.about)
+    texts = (names, labels, vectors, negatives.texts)
+    made_of: tuple[Any, ...] = (*texts, [] if groups is None else groups, model.identity, fit.about)
     results, finished = write_folder(
         sets, effective, scorer, streams, model, negatives, Resume(effective, made_of), manifest, begun, reporter
     )
