@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -35,13 +36,20 @@ HOW_TO_GET = (
 _FORGET = 1_024
 #: What the authors' code leaves out (``preset=official``).
 OFFICIAL_EXCLUDE = ("noun.animal", "noun.food")
+#: What CSP leaves out (``preset=csp``), and the superclasses that it combines adjectives with.
+CSP_EXCLUDE = ("noun.person", "noun.quantity", "noun.group", "adj.pert")
+SUPERCLASSES = (
+    "environment", "space", "object", "scene", "place", "item", "area", "view", "thing", "pattern", "structure",
+    "landscape", "vista", "creature",
+)  # fmt: skip
 
 
 class Options(_Options):
     """Options of the ``wordnet`` corpus."""
 
-    preset: Literal["paper", "official"] = Field(
-        "paper", description="official: first lemmas, lower-cased, without noun.animal and noun.food"
+    preset: Literal["paper", "official", "csp"] = Field(
+        "paper", description="official: first lemmas, lower-cased, without noun.animal and noun.food; csp: the same, "
+        "without noun.person, noun.quantity, noun.group and adj.pert instead, adjectives combined"
     )
     pos: Letters = Field(
         ("n", "a"), description="parts of speech, in the order given: n, a (satellites included), v, r"
@@ -55,6 +63,10 @@ class Options(_Options):
     depth: Depth = Field(
         Range(), description="keep to synsets so many steps below the top of their tree, MIN-MAX: 3-7, 3-, -7 or 5"
     )
+    combine: bool = Field(
+        False, description="combine each adjective with one of CSP's 14 superclasses: `silky` becomes `silky object`"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of the superclasses")
     lower: bool = Field(False, description="lower-case the words")
     version: Version | None = Field(
         None, description="3.0 (packaged), 3.1, 2021 or 2022; by default what NLTK_DATA has as `wordnet`, else 3.0"
@@ -68,10 +80,12 @@ class Options(_Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _official(cls, values: Any) -> Any:
-        """``official`` sets what is not given: first lemmas, lower-cased, without animals and food."""
+    def _published(cls, values: Any) -> Any:
+        """``official`` and ``csp`` set what is not given."""
         if isinstance(values, dict) and values.get("preset") == "official":
             return {"lemmas": "first", "exclude": OFFICIAL_EXCLUDE, "lower": True, **values}
+        if isinstance(values, dict) and values.get("preset") == "csp":
+            return {"lemmas": "first", "exclude": CSP_EXCLUDE, "lower": True, "combine": True, **values}
         return values
 
 
@@ -99,6 +113,15 @@ def expected(options: Options) -> int | None:
 def provenance(options: Options) -> dict[str, Any]:
     """The version that was found, and its licence."""
     return about(options.version)
+
+
+def superclass(adjective: str, seed: int) -> str:
+    """One of CSP's superclasses by a keyed hash: for an adjective the same whatever else the corpus holds.
+
+    Their code draws from Python's generator in the order of its files instead, so its phrases are others.
+    """
+    digest = blake2b(adjective.lower().encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
+    return SUPERCLASSES[int.from_bytes(digest, "little") % len(SUPERCLASSES)]
 
 
 def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
@@ -130,6 +153,8 @@ def candidates(options: Options, on_reject: OnReject) -> Iterator[Candidate]:
                         continue
                     seen.add(name.lower())
                     text = name.replace("_", " ")
+                    if options.combine and letter == "a":
+                        text = f"{text} {superclass(text, options.seed)}"
                     yield Candidate(
                         text.lower() if options.lower else text, POS_NAMES[letter], "en", source, synset.name(),
                         synset.definition() or "",

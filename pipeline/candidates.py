@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
+from neglabel.pipeline.presets import PresetName
 from neglabel.pipeline.store_parts import continues, parts_of, shards_of
 
 TEXT_COLUMNS = ("text", "pos", "language", "source", "key", "gloss")
@@ -96,7 +97,7 @@ class _About(TypedDict, total=False):
     """What a store's manifest says that mining goes by."""
 
     model: dict[str, Any] | None
-    preset: Literal["paper", "official"] | None
+    preset: PresetName | None
     prompts: dict[str, str] | None
     dedupe: Mode
 

@@ -45,9 +45,11 @@ class CausalTower:
         """Bounds (c + 1,) of batches of about ``budget`` nodes."""
         return cut(sequences, budget)
 
-    def run(self, sequences: Sequences, start: int, stop: int) -> Tensor:
-        """The (stop − start, E) float32 unit embeddings of a batch, on the tower's device."""
-        return self.forward(tree(sequences, start, stop, **self.parts.hiding))
+    def run(self, sequences: Sequences, start: int, stop: int, unit: bool = True) -> Tensor:
+        """The (stop − start, E) float32 embeddings of a batch, on the tower's device; without ``unit`` as long as the
+        tower makes them."""
+        found = self.forward(tree(sequences, start, stop, **self.parts.hiding))
+        return F.normalize(found, dim=-1) if unit else found
 
     def release(self) -> None:
         """Let go of the scratch memory."""
@@ -55,7 +57,7 @@ class CausalTower:
 
     @torch.inference_mode()
     def forward(self, tree: Tree) -> Tensor:
-        """The (m, E) float32 unit embeddings of a tree's ends, on the tower's device."""
+        """The (m, E) float32 embeddings of a tree's ends, as long as the tower makes them, on its device."""
         token, depth, last, keys, ends, first, alike = (self._put(array) for array in tree[:-1])
         rows = len(token)
         keys, mask = self._visible(keys, last)
@@ -143,7 +145,7 @@ class CausalTower:
             x = F.linear(x, projection.weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
         elif projection is not None:
             x = x @ projection.to(x.dtype)
-        return F.normalize(x.float(), dim=-1)
+        return x.float()
 
     def _tiles(self, rows: int) -> list[slice]:
         return [slice(i, min(i + self.tile, rows)) for i in range(0, rows, self.tile)]

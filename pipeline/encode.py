@@ -162,11 +162,11 @@ def _too_long(engine: Local | RayPool, prompts: Prompts) -> Callable[[Candidate]
     encoder = engine.encoder
 
     def unfit(word: Candidate) -> str | None:
-        prompt = prompts.of(word.text, word.pos, word.language)
+        each = prompts.each(word.text, word.pos, word.language)
         # No token is less than a character of ASCII; start, end and what a tokenizer puts before a word are a few.
-        if prompt.isascii() and len(prompt) + 8 <= encoder.context_length:
+        if each[0].isascii() and len(each[0]) + 8 <= encoder.context_length:
             return None
-        return "too-long-for-model" if encoder.truncated([prompt])[0] else None
+        return "too-long-for-model" if encoder.truncated(each).any() else None
 
     return unfit
 

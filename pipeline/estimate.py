@@ -76,7 +76,7 @@ def estimate(
     for sentence in silent(records(mixture)):
         reporter.warn(sentence)
     reporter.say(f"encode --dry-run: measuring {settings.model} on {len(probed):,} prompts, with random weights")
-    sampled = [prompts.of(word.text, word.pos, word.language) for word in probed]
+    sampled = [prompt for word in probed for prompt in prompts.each(word.text, word.pos, word.language)]
     asked = longer.prompts or []
     found = probe(model, settings.device, settings.precision, settings.batch_size, sampled, asked)
     tokens = _tokens(found, model, counts["candidates"], exact=longer.prompts is not None)
@@ -95,7 +95,7 @@ def estimate(
         "model": settings.model,
         "device": found.get("device"),
         "prompts_per_second": speed and round(speed, 1),
-        "encode_seconds": speed and round(counts["candidates"] / speed, 1),
+        "encode_seconds": speed and round(counts["candidates"] * len(sampled) / len(probed) / speed, 1),
         "word_seconds": round(word_seconds, 1),
         "seconds": round(time.monotonic() - start, 1),
         "unknown": found["unknown"],
@@ -118,7 +118,7 @@ class _Longer:
         # a space first, and their NFKC makes up to 18 characters of the 3 bytes of one.
         clip = not model.config["text_cfg"].get("hf_tokenizer_name")
         self._room, self._grows = (model.context_length - 2, 1) if clip else (model.context_length - 3, 6)
-        self._template = max(len(t.encode()) - 2 for t in prompts.templates.values()) if prompts.templates else 0
+        self._template = max((len(t.encode()) - 2 for t in prompts.templates.values()), default=0)
         self.prompts: list[str] | None = []
 
     def see(self, word: Candidate) -> None:

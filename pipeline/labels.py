@@ -15,7 +15,7 @@ from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.named_labels import NamedLabels
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.prompts import check_template
+from neglabel.pipeline.prompts import alternatives, check_template
 
 if TYPE_CHECKING:
     from neglabel.pipeline.text_encoder import TextEncoder
@@ -99,8 +99,17 @@ def load_labels(
 
 
 def encode_names(names: Sequence[str], prompts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]:
-    """(K, D): the normalised mean over prompt templates of each name's unit embeddings."""
-    total = sum(encoder.encode([p.replace("{}", name) for name in names]).astype(np.float64) for p in prompts)
+    """(K, D): the normalised mean over prompt templates of each name's unit embeddings.
+
+    Of a template with :func:`~neglabel.pipeline.prompts.alternatives` that unit embedding is of their mean.
+    """
+    total = sum(_one_template(names, alternatives(prompt), encoder) for prompt in prompts)
     if isinstance(total, int):
         raise NeglabelError("no prompt template for labels; give --label-prompt")
     return store.unit(total, np.float64).astype(np.float32)
+
+
+def _one_template(names: Sequence[str], parts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float64]:
+    made = [encoder.encode([part.replace("{}", name) for name in names], unit=len(parts) == 1) for part in parts]
+    total = np.sum(made, axis=0, dtype=np.float64)
+    return total if len(parts) == 1 else store.unit(total, np.float64)

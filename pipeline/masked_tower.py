@@ -45,14 +45,14 @@ class MaskedTower:
         return np.array(bounds, np.int64)
 
     @torch.inference_mode()
-    def run(self, sequences: Sequences, start: int, stop: int) -> Tensor:
-        """The (stop − start, E) float32 unit embeddings of a batch."""
+    def run(self, sequences: Sequences, start: int, stop: int, unit: bool = True) -> Tensor:
+        """The (stop − start, E) float32 embeddings of a batch; without ``unit`` as long as the tower makes them."""
         lengths = sequences.lengths[start:stop]
         ids = sequences.ids[start:stop, : int(lengths.max())]
         if self.pad_id is not None:
             ids = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, self.pad_id)
         features = self.model.encode_text(torch.from_numpy(ids.astype(np.int64)).to(self.device))
-        return F.normalize(features.float(), dim=-1)
+        return F.normalize(features.float(), dim=-1) if unit else features.float()
 
     def release(self) -> None:
         """Nothing is kept from batch to batch."""

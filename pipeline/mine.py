@@ -86,6 +86,9 @@ def _mine(
     keep_ids = preset.keep_id_names if settings.keep_id_names is None else settings.keep_id_names
     per_pos = preset.per_pos if settings.per_pos is None else settings.per_pos
     percentile = preset.percentile if settings.percentile is None else settings.percentile
+    near_last = preset.near_labels_last if settings.near_labels_last is None else settings.near_labels_last
+    if near_last is not None and settings.both_ends:
+        raise UsageError("--both-ends keeps the nearest, which --near-labels-last puts last; give one of the two")
     selections = choose_for_each(
         stores, settings.dedupe or stores.dedupe, [() if keep_ids else labels.names for labels in all_labels], excluded,
         per_pos, settings.sample, settings.seed, files.words(work) if files else work.words,
@@ -108,9 +111,10 @@ def _mine(
     spread_files = None
     if files is not None:
         spread_files = files.second_pass(
-            [each.labels.embedding for each in sets], percentile, [each.sizes for each in sets], stores.dimension
+            [each.labels.embedding for each in sets], percentile, [each.sizes for each in sets], stores.dimension,
+            near_last,
         )
-    found = best_rows(settings, stores, sets, percentile, work, reporter, spread_files)
+    found = best_rows(settings, stores, sets, percentile, near_last, work, reporter, spread_files)
     identity = model[0].identity if model else stores.model
     top, share = asked_for(settings, preset)
     summaries = []
@@ -119,6 +123,7 @@ def _mine(
             update={
                 "preset": settings.preset or stores.preset or "paper", "percentile": percentile, "per_pos": per_pos,
                 "keep_id_names": keep_ids, "dedupe": settings.dedupe or stores.dedupe, "top": top, "top_share": share,
+                "near_labels_last": near_last,
                 "label_prompt": one.labels.prompts, "work": None, "engine": "local", "address": None,
             }
         )  # fmt: skip

@@ -64,9 +64,9 @@ class RayFiles:
         return RayWords(self._pool, work)
 
     def second_pass(self, labels: Sequence[NDArray[np.float32]], percentile: float, sizes: Sequence[Sequence[int]],
-                    dimension: int) -> Any:  # fmt: skip
+                    dimension: int, near_last: float | None = None) -> Any:  # fmt: skip
         """What :func:`neglabel.pipeline.mine_rows.best_rows` calls for the files that it wants mined."""
-        shared = self.ray.put((labels, percentile, sizes, dimension, self.device))
+        shared = self.ray.put((labels, percentile, sizes, dimension, self.device, near_last))
 
         def spread_files(tasks: Iterator[FileTask]) -> Iterator[tuple[int, dict[int, Record]]]:
             # The first file alone: all others have its bound.
@@ -121,11 +121,11 @@ def words_of(_: None, path: Location) -> Words:
 
 def mine_one(_: None, shared: Any, task: FileTask) -> dict[int, Record]:
     """In a worker: the second pass over one file, a record for each label set that misses it."""
-    labels, percentile, sizes, dimension, device = shared
+    labels, percentile, sizes, dimension, device, near_last = shared
     records = {}
     for which, (keep, group, lots) in task.selections.items():
         index = on_gpu(labels[which], percentile, device)
-        search = Search(labels[which], percentile, sizes[which], index=index, drawn=lots)
+        search = Search(labels[which], percentile, sizes[which], index=index, drawn=lots, near_last=near_last)
         for best, bound in zip((*search.best, search.near), task.bounds[which], strict=True):
             best.bound = max(best.bound, bound)
         records[which] = mine_file(task.path, dimension, keep, group, search)

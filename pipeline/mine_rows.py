@@ -15,11 +15,11 @@ from neglabel.pipeline.labels import Labels
 from neglabel.pipeline.mine_blocks import ZeroLength, read_rows, refuse, search_rows
 from neglabel.pipeline.mine_files import FileTask, SpreadFiles, record_of, tops
 from neglabel.pipeline.mine_settings import MineSettings
-from neglabel.pipeline.mine_sizes import draw
+from neglabel.pipeline.mine_sizes import draw, ends
 from neglabel.pipeline.mine_work import Record, Work
 from neglabel.pipeline.mined import Mined
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.search import EDGES, Search, on_gpu
+from neglabel.pipeline.search import EDGES, Search, both_ends, on_gpu
 
 
 class LabelSet(NamedTuple):
@@ -35,6 +35,7 @@ def best_rows(
     stores: Stores,
     sets: Sequence[LabelSet],
     percentile: float,
+    near_last: float | None,
     work: Work,
     reporter: Reporter,
     spread_files: SpreadFiles | None = None,
@@ -42,24 +43,25 @@ def best_rows(
     """The second pass, once for all label sets: reads the embeddings of what ``work`` doesn't know yet.
 
     Args:
+        near_last: see :class:`~neglabel.pipeline.search.Search`.
         spread_files: does the files elsewhere (:mod:`neglabel.pipeline.mine_ray`); None: here, one after the other.
     """
     drawn = [None if settings.random is None else draw(settings.random, each.selection, each.sizes) for each in sets]
     # Of a random baseline nothing is kept: what is drawn depends on all candidates.
     keep = work if settings.random is None else Work(None, stores)
     keys = [
-        [keep.key(number, each.selection, each.labels.embedding, percentile) for number in range(len(stores.files))]
+        [keep.key(n, one.selection, one.labels.embedding, percentile, near_last) for n in range(len(stores.files))]
         if keep.folder else []
-        for each in sets
+        for one in sets
     ]  # fmt: skip
     outdated: set[tuple[int, int]] = set()
     while True:
-        searches = [
-            Search(each.labels.embedding, percentile, each.sizes,
-                   drawn=lots,
-                   index=None if spread_files else on_gpu(each.labels.embedding, percentile, settings.device))
-            for each, lots in zip(sets, drawn, strict=True)
-        ]  # fmt: skip
+        searches = []
+        for each, lots in zip(sets, drawn, strict=True):
+            vectors = each.labels.embedding
+            far, low = ends(each.sizes, settings.both_ends and lots is None)
+            index = None if spread_files else on_gpu(vectors, percentile, settings.device)
+            searches.append(Search(vectors, percentile, far, index, lots, lowest=low, near_last=near_last))
         pass_ = _Pass(stores, sets, searches, keep, keys)
         pass_.recall(outdated)
         pass_.run(reporter, spread_files, drawn)
@@ -169,6 +171,8 @@ class _Pass:
     def mined(self, which: int, drawn: NDArray[np.int64] | None) -> Mined:
         """What the search of a label set came to."""
         groups = [best.result() for best in self.searches[which].best]
+        if self.searches[which].low:
+            groups = both_ends(groups, self.searches[which].low)
         if drawn is not None:
             orders = [np.argsort(drawn[rows["position"]]) if rows else None for rows in groups]
             groups = [

@@ -31,10 +31,18 @@ class MineSettings(StageSettings):
         None, description="folder to keep what the next run needs of these candidates, so that it reads only new ones"
     )
     text_out: Location | None = Field(None, description="the words as text, one a line")
-    preset: PresetName | None = Field(None, description="paper or official; default: the candidates' own, else paper")
+    preset: PresetName | None = Field(
+        None, description="paper, official or csp; default: the candidates' own, else paper"
+    )
     percentile: Share | None = Field(None, description="η, as a share: 0.05")
     top: int | None = Field(None, ge=1, description="M, how many to keep (with --per-pos: of each): 10000")
     top_share: Share | None = Field(None, description="keep this share of the candidates instead of a number")
+    both_ends: bool = Field(
+        False, description="keep the farthest and the nearest, half of the number each (CLIPScope: --top 10000)"
+    )
+    near_labels_last: float | None = Field(
+        None, ge=-1, le=1, description="put candidates of larger cosine to an ID label behind all others (CSP: 0.95)"
+    )
     per_pos: bool | None = Field(None, description="rank parts of speech apart, nouns first")
     keep_id_names: bool | None = Field(None, description="keep candidates that are ID labels themselves")
     exclude: Annotated[tuple[Location, ...], Many] = Field((), description="text file of words never to keep")
@@ -58,6 +66,8 @@ class MineSettings(StageSettings):
 
     @model_validator(mode="after")
     def _one_size(self) -> MineSettings:
+        if self.both_ends and (self.work or self.engine != "local"):
+            raise ValueError("--both-ends keeps no work and runs here; leave out --work and --engine")
         if self.top is not None and self.top_share is not None:
             raise ValueError("top and top_share exclude each other; give one")
         if len(self.label_sets) != len({path.stem for path in self.label_sets}):

@@ -36,6 +36,11 @@ def group_sizes(settings: MineSettings, preset: Preset, selection: Selection, re
     return [min(n, top or n) for n in there]
 
 
+def ends(sizes: Sequence[int], both: bool) -> tuple[list[int], list[int]]:
+    """How many farthest and how many nearest to keep of each group: with ``both`` half and half, the odd one far."""
+    return ([size - size // 2 for size in sizes], [size // 2 for size in sizes]) if both else (list(sizes), [])
+
+
 def draw(seed: int, selection: Selection, sizes: Sequence[int]) -> NDArray[np.int64]:
     """(rows of all files,) the order in which a row was drawn at random within its group; -1 where it was not."""
     keep, group = np.concatenate(selection.keep), np.concatenate(selection.groups)

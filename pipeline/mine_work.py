@@ -89,10 +89,13 @@ class Work:
             np.save(file, np.column_stack([words.text, words.pos]))
             _seal(path, file)
 
-    def key(self, number: int, selection: Selection, labels: NDArray[Any], percentile: float) -> str:
+    def key(
+        self, number: int, selection: Selection, labels: NDArray[Any], percentile: float, near_last: float | None = None
+    ) -> str:
         """What a file's best rows depend on, but for M."""
         parts = (selection.keep[number], selection.groups[number], np.ascontiguousarray(labels, np.float32))
-        return " ".join([*(sha256(part.tobytes()).hexdigest() for part in parts), repr(percentile)])
+        return " ".join([*(sha256(part.tobytes()).hexdigest() for part in parts), repr(percentile),
+                         *(() if near_last is None else (repr(near_last),))])  # fmt: skip
 
     def load(self, number: int, key: str) -> Record | None:
         """What is kept under ``key``; None where nothing whole is."""

@@ -1,4 +1,4 @@
-"""The two ways to do NegLabel that are published: the paper's text and the authors' code.
+"""The two ways to do NegLabel that are published: the paper's text and the authors' code; and CSP, which extends it.
 
 Where they differ, a preset sets the value and an option of the same name overrides it.
 
@@ -17,6 +17,13 @@ kept                the farthest 10,000 of all     the farthest 15 % of nouns an
 ID names            dropped from the candidates    kept
 ==================  =============================  =====================================================
 
+``csp``: the candidates of "Conjugated Semantic Pool Improves OOD Detection with Pre-trained Vision-Language Models"
+(Chen, Gao & Xu, NeurIPS 2024; github.com/MengyuanChen21/NeurIPS2024-CSP, ``custom_config/clip-ViT-B16.py``). As
+``official``, but: lexicographer files noun.person, noun.quantity, noun.group and adj.pert left out instead; an
+adjective is combined with one of 14 superclasses (``silky object``); the mean of 8 prompts' embeddings for nouns and
+labels and of 4 for adjectives, taken before they are normalised; candidates with a cosine above 0.95 to an ID label
+behind all others. It scores as NegLabel does, with 100 groups, and is static: it peeks at no picture.
+
 Sources: the paper, Section 3.1, Appendix A and Table 14; the authors' public code (github.com/tmlr-group/NegLabel).
 """
 
@@ -27,7 +34,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-PresetName = Literal["paper", "official"]
+PresetName = Literal["paper", "official", "csp"]
+#: CSP's prompts, as alternatives of one template.
+_CSP_NOUN = (
+    "a close-up photo of the nice {}.|a photo with the nice {}.|a good photo with the nice {}.|a photo of the nice {}.|"
+    "{}|the {}|the good {}|the nice {}"
+)
+_CSP_ADJECTIVE = "{}|a nice photo of {}|a good photo of {}|a close-up photo of {}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ class Preset:
     top_share: float | None
     per_pos: bool
     keep_id_names: bool
+    near_labels_last: float | None = None
 
 
 PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
@@ -65,6 +79,17 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             top_share=0.15,
             per_pos=True,
             keep_id_names=True,
+        ),
+        "csp": Preset(
+            corpus="wordnet:preset=csp",
+            prompts={"": _CSP_NOUN, "adjective": _CSP_ADJECTIVE},
+            label_prompts=(_CSP_NOUN,),
+            percentile=0.05,
+            top=None,
+            top_share=0.15,
+            per_pos=True,
+            keep_id_names=True,
+            near_labels_last=0.95,
         ),
     }
 )

@@ -18,7 +18,8 @@ class Prompts:
     """
 
     def __init__(self, templates: Mapping[str, str]) -> None:
-        """Raises UsageError for a template without exactly one ``{}``, a key that is nothing of these, or two alike."""
+        """Raises UsageError for a template without exactly one ``{}`` (or one in each alternative), a key that is
+        nothing of these, or two alike."""
         self._by_key: dict[tuple[str, str], str] = {}
         written: dict[tuple[str, str], str] = {}
         for key, template in templates.items():
@@ -38,15 +39,25 @@ class Prompts:
             written[found] = key
             self._by_key[found] = template
         self.templates = dict(templates)
+        #: No word has more than one prompt.
+        self.single = all(len(alternatives(template)) == 1 for template in templates.values())
         #: Templates found before: a corpus has few languages and many words.
-        self._found: dict[tuple[str, str], str] = {}
+        self._found: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def of(self, text: str, pos: str = "", language: str = "") -> str:
-        """The prompt of a word; the word itself where no template is for it."""
-        template = self._found.get((language, pos))
-        if template is None:
-            template = self._found[language, pos] = self._template(pos, language)
-        return template.replace("{}", text)
+        """The prompt of a word, of several the longest; the word itself where no template is for it."""
+        return self._templates(pos, language)[0].replace("{}", text)
+
+    def each(self, text: str, pos: str = "", language: str = "") -> list[str]:
+        """All prompts of a word, the longest first: one, or more where its template has alternatives."""
+        return [template.replace("{}", text) for template in self._templates(pos, language)]
+
+    def _templates(self, pos: str, language: str) -> tuple[str, ...]:
+        found = self._found.get((language, pos))
+        if found is None:
+            parts = sorted(alternatives(self._template(pos, language)), key=len, reverse=True)
+            found = self._found[language, pos] = tuple(parts)
+        return found
 
     def _template(self, pos: str, language: str) -> str:
         keys = [(tag, part) for tag in _ranges(language) for part in (pos, "") if tag]
@@ -56,9 +67,19 @@ class Prompts:
         return "{}"
 
 
+def alternatives(template: str) -> tuple[str, ...]:
+    """``a {}|the {}`` → its parts, of which each has a place for the word; any other template is one part.
+
+    A word's embedding is then the mean of its prompts' embeddings as the tower makes them, before any is normalised
+    (CSP's ensemble), at length 1.
+    """
+    parts = tuple(template.split("|"))
+    return parts if len(parts) > 1 and all(part.count("{}") == 1 for part in parts) else (template,)
+
+
 def check_template(template: str, option: str) -> None:
-    """Raises UsageError unless ``template`` has exactly one ``{}``."""
-    if template.count("{}") != 1:
+    """Raises UsageError unless ``template`` has exactly one ``{}``, or alternatives with one each."""
+    if any(part.count("{}") != 1 for part in alternatives(template)):
         raise UsageError(f'{option}: a prompt template needs {{}} once, where the word goes, as in "The nice {{}}."')
 
 

@@ -27,7 +27,8 @@ from neglabel.pipeline.score_plan import data_sets, options_checked
 from neglabel.pipeline.score_resume import Resume
 from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_settings import ScoreSettings
-from neglabel.pipeline.scores import SCORES
+from neglabel.pipeline.score_streams import Streams
+from neglabel.pipeline.scores import SCORES, Texts
 from neglabel.pipeline.scores.neglabel import Groups
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     fit = fit_bank(bank, settings, model, names, labels, reporter)
     vectors = negatives.embedding if len(negatives) else np.empty((0, labels.shape[1]), np.float32)
     device = "cpu" if far is not None else model.device if settings.device == "auto" else settings.device
-    parts = (names, labels, vectors, list(negatives.texts), dict(temperatures), groups, device, fit.fitted)
+    streams = Streams(settings, temperatures, Texts(labels, vectors, groups))
+    parts = (names, labels, vectors, list(negatives.texts), streams.static, groups, device, fit.fitted)
     scorer = _scorer(*parts) if far is None else cast(Scorer, far.scorer(_scorer, parts))
     pictures = sum(len(data.source.items) for data in sets)
     reporter.say(
@@ -126,7 +128,7 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     texts = (names, labels, vectors, negatives.texts)
     made_of: tuple[Any, ...] = (*texts, [] if groups is None else groups, model.identity, fit.about)
     results, finished = write_folder(
-        sets, effective, scorer, model, negatives, Resume(effective, made_of), manifest, begun, reporter
+        sets, effective, scorer, streams, model, negatives, Resume(effective, made_of), manifest, begun, reporter
     )
     if model.cached is not None:
         found, asked = model.cached

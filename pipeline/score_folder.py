@@ -18,15 +18,16 @@ from neglabel.pipeline.score_model import STEPS, ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_resume import Resume, listed
 from neglabel.pipeline.score_rows import Scorer
-from neglabel.pipeline.score_sets import claimed, remove_stale, score_set
+from neglabel.pipeline.score_sets import claimed, picture_blocks, remove_stale, score_set
 from neglabel.pipeline.score_settings import ScoreSettings
+from neglabel.pipeline.score_streams import Streams
 
 FORMAT = "neglabel-scores"
 
 
 def write_folder(
-    sets: Sequence[DataSet], settings: ScoreSettings, scorer: Scorer, model: ModelOnDemand, negatives: Negatives,
-    resume: Resume, manifest: Mapping[str, Any], begun: float, reporter: Reporter,
+    sets: Sequence[DataSet], settings: ScoreSettings, scorer: Scorer, streams: Streams, model: ModelOnDemand,
+    negatives: Negatives, resume: Resume, manifest: Mapping[str, Any], begun: float, reporter: Reporter,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:  # fmt: skip
     """Score ``sets`` into ``settings.out``, each whole or not at all, behind those that a killed run had finished.
 
@@ -44,19 +45,21 @@ def write_folder(
     path = settings.out / "manifest.json"
     results = []
     with claimed(settings.out, FORMAT):
-        kept = resume.finished(sets)
+        # In a mixed stream no data set is finished before another, so none of a killed run's is.
+        kept = {} if streams.mixed else resume.finished(sets)
         unreadable = {name: failures for name, (_, failures) in kept.items()}
         entries = {data.name: resume.entry(data, kept[data.name][0]) for data in sets if data.name in kept}
         # First a manifest that promises no more than this run, or a killed one like it, has finished: it lists no file
         # of an earlier run beside files of this one, and an interrupted run leaves a folder that is ours.
         write_json(path, {**manifest, "datasets": list(entries.values())})
         remove_stale(settings.out, sets, settings.keep_embeddings)
+        streams.mix(sets, lambda data: picture_blocks(data.source, model), model.times, reporter)
         for data in sets:
             if data.name in kept:
                 result, _ = kept[data.name]
                 reporter.say(f"score: {data.name} was finished by an earlier run; going on with the next")
             else:
-                result, unreadable[data.name] = score_set(data, scorer, model, settings, reporter)
+                result, unreadable[data.name] = score_set(data, scorer, streams, model, settings, reporter)
                 if unreadable[data.name]:
                     resume.keep(sets, unreadable)
                 entries[data.name] = resume.entry(data, result)

@@ -17,6 +17,7 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_settings import ScoreSettings
+from neglabel.pipeline.score_streams import about_stream
 from neglabel.pipeline.scores import SCORES, fused_groups, group_negatives
 from neglabel.pipeline.scores.neglabel import N_GROUPS, Groups
 
@@ -81,10 +82,12 @@ def group(
     return number, fused_groups(groups, settings.fused_groups, settings.seed) if settings.fused_groups else groups
 
 
-def grouping(settings: ScoreSettings, name: str, number: int, groups: Groups | None) -> dict[str, int | None]:
-    """What the manifest says of a score's groups: how many there are, and how many of them count (None: all)."""
+def grouping(settings: ScoreSettings, name: str, number: int, groups: Groups | None) -> dict[str, Any]:
+    """What the manifest says of a score's groups: how many there are, and how many of them count (None: all); and of
+    its stream."""
     grouped = groups is not None and SCORES[name].grouped
-    return {"groups": number if grouped else None, "fused": settings.fused_groups if grouped else None}
+    return {"groups": number if grouped else None, "fused": settings.fused_groups if grouped else None,
+            "stream": about_stream(settings, name)}  # fmt: skip
 
 
 def same_dimension(

@@ -35,7 +35,7 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
 
     Raises:
         UsageError: an unknown score; a temperature of a score not asked for, or not above 0; a prompt without ``{}``;
-            an engine that isn't installed.
+            an engine that isn't installed; streams that can't be mixed.
     """
     check_engine(settings.engine, settings.address)
     for prompt in settings.label_prompt:
@@ -53,7 +53,22 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
         if not SCORES[name].tempered:
             raise UsageError(f"--temperature {name}={temperature:g}: {name} has no temperature; leave it out")
         chosen[name] = temperature
+    _check_stream(settings)
     return chosen
+
+
+def _check_stream(settings: ScoreSettings) -> None:
+    """Raises UsageError where ``--stream mixed`` has nothing to mix, or would give a picture more than one score."""
+    if settings.stream == "separate":
+        return
+    if not any(SCORES[name].streaming for name in settings.score):
+        streaming = ", ".join(name for name, spec in SCORES.items() if spec.streaming)
+        raise UsageError(f"--stream mixed: no score asked for is one of a stream; ask for {streaming}, or leave it out")
+    if len(settings.ood) != 1 or not settings.id or settings.images:
+        raise UsageError(
+            "--stream mixed shuffles ID pictures and those of one OOD set into one stream, so that an ID picture's "
+            "score depends on that set; give --id and one --ood a run, and no --images"
+        )
 
 
 def data_sets(settings: ScoreSettings) -> list[DataSet]:

@@ -26,6 +26,7 @@ from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import DataSet
 from neglabel.pipeline.score_rows import Scorer, schema
 from neglabel.pipeline.score_settings import ScoreSettings
+from neglabel.pipeline.score_streams import Streams
 
 
 class Unreadable(NamedTuple):
@@ -65,7 +66,7 @@ def claimed(folder: Location, kind: str) -> Iterator[None]:
 
 
 def score_set(
-    data: DataSet, scorer: Scorer, model: ModelOnDemand, settings: ScoreSettings, reporter: Reporter
+    data: DataSet, scorer: Scorer, streams: Streams, model: ModelOnDemand, settings: ScoreSettings, reporter: Reporter
 ) -> tuple[dict[str, Any], list[Unreadable]]:
     """Score one data set into ``scores-NAME.parquet``, block by block, whole or not at all.
 
@@ -82,14 +83,15 @@ def score_set(
     known = pa.array([name for name in scorer.names if name], pa.string())
     path = settings.out / f"scores-{data.name}.parquet"
     total = len(data.source.items)
-    columns = schema(list(scorer.temperatures))
+    stream = streams.of(data)
+    columns = stream.schema(schema(list(streams.temperatures)))
     keep = (
         keeping(embeddings_file(settings.out, data.name), scorer.labels.shape[1])
         if settings.keep_embeddings else nullcontext()
     )  # fmt: skip
     # Closed here and now, so that the cache keeps what was encoded, whatever ends this.
     with (
-        closing(_blocks(data.source, model)) as blocks,
+        closing(picture_blocks(data.source, model, stream.blocks)) as blocks,
         keep as kept,
         replacing(path) as temporary,
         pq.ParquetWriter(temporary, columns) as writer,
@@ -99,6 +101,7 @@ def score_set(
                 failures.append(_failure(data, data.source.items[row], why, settings.strict))
             with model.times.busy("score"):
                 table, shares = scorer.rows(data, taken(data.source.items, block.rows), block.embedding)
+                table = stream.joined(table, block.embedding, columns)
                 writer.write_table(table)
                 if kept is not None:
                     kept.add(block.embedding)
@@ -108,7 +111,7 @@ def score_set(
             tally.labelled += labelled
             tally.unmatched += labelled - (pc.sum(pc.is_in(table["label"], known)).as_py() or 0)
     digest = {} if kept is None else {"embeddings_sha256": kept.sha256}
-    spent = {"time": model.times.since(before)}
+    spent = {"time": {step: took + stream.spent.get(step, 0.0) for step, took in model.times.since(before).items()}}
     return _result(data, tally, failures, reporter) | spent | digest, failures
 
 
@@ -131,6 +134,14 @@ class _Given:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def picture_blocks(
+    source: Source, model: ModelOnDemand, known: Sequence[Any] | None = None
+) -> Generator[Any, None, None]:
+    """The pictures of ``source`` as unit vectors in order, from its file, the cache or the image tower; or ``known``
+    where they have been read already. Blocks have ``rows``, ``embedding`` (n, D) float32 and ``failures``."""
+    yield from _blocks(source, model) if known is None else known
 
 
 def _blocks(source: Source, model: ModelOnDemand) -> Generator[Any, None, None]:

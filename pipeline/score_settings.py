@@ -40,7 +40,12 @@ class ScoreSettings(StageSettings):
     fused_groups: int | None = Field(
         None, ge=1, description="score with so many of the groups, drawn by --seed (Table 16); default: all"
     )
-    seed: int = Field(0, ge=0, description="of the groups' permutation")
+    seed: int = Field(0, ge=0, description="of the groups' permutation, and of --stream mixed")
+    stream: Literal["separate", "mixed"] = Field(
+        "separate",
+        description="what adaneg and clipscope see: separate, each data set alone in its order; mixed, ID and the one "
+        "OOD set shuffled together by --seed",
+    )
     cache: Location | None = Field(None, description="folder that keeps image embeddings")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(
         (), description="prompt template for labels; several are averaged; default: as mined"

@@ -31,6 +31,8 @@ class Search:
     Attributes:
         best: a :class:`TopM` a group, with ``nearest`` (label index), ``cosine`` and ``embedding`` (as stored).
         near: the candidates nearest to the ID labels, by negated distance.
+        low: of each group the nearest, with the columns of ``best``, by negated distance and negated position, which is
+            the order of ``best`` from its other end; empty without ``lowest``.
         histogram: of the exact distances of all rows offered, over :data:`EDGES`.
     """
 
@@ -43,6 +45,8 @@ class Search:
         drawn: NDArray[np.int64] | None = None,
         describe: bool = True,
         bound: float = -np.inf,
+        lowest: Sequence[int] = (),
+        near_last: float | None = None,
     ) -> None:
         """
         Args:
@@ -52,6 +56,9 @@ class Search:
                 every row first; None counts on the CPU.
             drawn: of a random baseline, at each position -1 or its place; only those with a place are kept.
             bound: a distance that the M-th best is expected to reach; the result is short of M where it doesn't.
+            lowest: how many of each group's nearest to keep as well; needs ``describe``, and no ``drawn``.
+            near_last: candidates with a cosine above it to some label count as nearest of all in ``best``: their
+                distance there is −1. Needs ``describe``.
         """
         faiss = index if isinstance(index, PercentileIndex) else None
         counting = index if isinstance(index, LabelProducts) else None
@@ -59,6 +66,8 @@ class Search:
         self.index, self.drawn, self.describe = faiss, drawn, describe
         self.best = [TopM(size, bound if drawn is None else -np.inf) for size in sizes]
         self.near = TopM(NEAREST)
+        self.low = [TopM(size) for size in lowest]
+        self.near_last = np.inf if near_last is None else near_last
         self.histogram = np.zeros(len(EDGES) - 1, np.int64)
         self._lock = Lock()
 
@@ -104,10 +113,19 @@ class Search:
         # A bin says already who surely can't; the few that are left are counted.
         wanted = np.flatnonzero(EDGES[numbers + 1] >= bound - self.products.guard)
         wanted = wanted[can_reach(block.take(wanted), bound[wanted], self.products)]
-        last = bin_of(np.clip(-self.near.bound, -1, 1), EDGES)
-        if len(numbers) > NEAREST:
-            last = min(last, np.partition(numbers, NEAREST - 1)[NEAREST - 1])
-        return np.union1d(wanted, np.flatnonzero(numbers <= last))
+        near = numbers <= self._last(self.near, numbers)
+        for kind, best in enumerate(self.low):
+            ours = group == kind
+            near |= ours & (numbers <= self._last(best, numbers[ours]))
+        return np.union1d(wanted, np.flatnonzero(near))
+
+    @staticmethod
+    def _last(best: TopM, numbers: NDArray[np.int64]) -> int:
+        """The bin of the farthest of the rows with these ``numbers`` that can be among the nearest of ``best``."""
+        last = int(bin_of(np.clip(-best.bound, -1, 1), EDGES))
+        if len(numbers) > best.top > 0:
+            last = min(last, int(np.partition(numbers, best.top - 1)[best.top - 1]))
+        return last
 
     def _by_index(
         self, index: PercentileIndex, rows: Floats, group: NDArray[np.uint8]
@@ -115,10 +133,10 @@ class Search:
         distance, reach = index.distances(rows).astype(np.float64), index.error_bound
         chosen = distance >= self._bounds(group) - reach
         if self.describe:
-            near = distance <= reach - self.near.bound
-            if len(distance) > NEAREST:
-                near &= distance <= np.partition(distance, NEAREST - 1)[NEAREST - 1] + 2 * reach
-            chosen |= near
+            chosen |= _nearest(distance, self.near, reach)
+            for kind, best in enumerate(self.low):
+                ours = np.flatnonzero(group == kind)
+                chosen[ours] |= _nearest(distance[ours], best, reach)
         return bin_of(np.clip(distance, -1, 1), EDGES), np.flatnonzero(chosen)
 
     def _bounds(self, group: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -129,13 +147,19 @@ class Search:
     def _push(
         self, found: Measured, raw: NDArray[Any], position: NDArray[np.int64], group: NDArray[np.uint8]
     ) -> None:
+        distance = np.where(found.cosine > self.near_last, -1.0, found.distance)
         columns: dict[str, NDArray[Any]] = {"nearest": found.nearest, "cosine": found.cosine, "embedding": raw}
         for number, best in enumerate(self.best):
             rows = group == number
             if self.drawn is not None:
                 rows &= self.drawn[position] >= 0
             best.push(
-                found.distance[rows], position[rows], **{name: values[rows] for name, values in columns.items()}
+                distance[rows], position[rows], **{name: values[rows] for name, values in columns.items()}
+            )
+        for number, best in enumerate(self.low):
+            rows = group == number
+            best.push(
+                -found.distance[rows], -position[rows], **{name: values[rows] for name, values in columns.items()}
             )
         if self.describe:
             self.near.push(-found.distance, position)
@@ -164,6 +188,25 @@ class Search:
             if held:
                 columns = {name: values for name, values in held.items() if name not in ("row", "distance")}
                 best.push(held["distance"], held["row"] + start, **columns)
+
+
+def _nearest(distance: NDArray[np.float64], best: TopM, reach: float) -> NDArray[np.bool_]:
+    """Which rows can be among the nearest of ``best``, by a distance that is wrong by ``reach`` at most."""
+    near = distance <= reach - best.bound
+    if len(distance) > best.top > 0:
+        near &= distance <= np.partition(distance, best.top - 1)[best.top - 1] + 2 * reach
+    return np.asarray(near)
+
+
+def both_ends(far: Sequence[dict[str, NDArray[Any]]], low: Sequence[TopM]) -> list[dict[str, NDArray[Any]]]:
+    """Each group's farthest, and behind them its nearest, farthest first as well."""
+    found = []
+    for rows, best in zip(far, low, strict=True):
+        near = {name: values[::-1] for name, values in best.result().items()}
+        for name in ("distance", "position") if near else ():
+            near[name] = -near[name]
+        found.append({name: np.concatenate([rows[name], near[name]]) for name in rows} if near else rows)
+    return found
 
 
 def on_gpu(

@@ -44,7 +44,7 @@ class EncodeSettings(_Model):
     out: Location | None = Field(
         None, validate_default=True, description="folder of the store; needed unless --dry-run"
     )
-    preset: PresetName = Field("paper", description="paper or official: prompts and corpus as published")
+    preset: PresetName = Field("paper", description="paper, official or csp: prompts and corpus as published")
     prompt: Templates = Field(
         {}, description='prompt template, for all words or for some: "a {}", noun="the nice {}", fr:noun="le {}"'
     )

@@ -19,7 +19,7 @@ from neglabel.pipeline.encode_manifest import SHARD_FILE
 from neglabel.pipeline.files import sha256
 from neglabel.pipeline.shard_check import flaw_of
 from neglabel.pipeline.shard_words import ShardWords
-from neglabel.pipeline.store import embedding_array, write_table
+from neglabel.pipeline.store import embedding_array, unit, write_table
 from neglabel.pipeline.text_encoder import TextEncoder, Tokenised
 
 Rows = Annotated[int, Field(ge=0, lt=1 << 40, strict=True)]
@@ -119,7 +119,9 @@ def prepare(number: int, shard: ShardWords, encoder: TextEncoder, clock: Clock) 
 
 
 def compute(prepared: Prepared, encoder: TextEncoder, storage: str, clock: Clock) -> Iterator[int | Computed]:
-    """The second step: yields the rows of each batch as it is encoded, and last the whole.
+    """The second step: yields how many words each batch finishes, and last the whole.
+
+    Where words have several prompts an embedding is the mean of theirs as the tower makes them, at length 1.
 
     Raises:
         NeglabelError: the model gives NaN, naming the word.
@@ -128,16 +130,42 @@ def compute(prepared: Prepared, encoder: TextEncoder, storage: str, clock: Clock
     if prepared.tokenised is None:
         yield Computed(prepared, None, 0)
         return
-    for rows, block in clock.each("compute", encoder.batches(prepared.tokenised)):
+    each = prepared.shard.each
+    mean = None if each is None else _Mean(each)
+    for rows, block in clock.each("compute", encoder.batches(prepared.tokenised, unit=mean is None)):
         if not np.isfinite(block).all():
             row = int(rows[np.flatnonzero(~np.isfinite(block).all(axis=1))[0]])
-            word = prepared.shard.words["text"][row].as_py()
+            word = prepared.shard.words["text"][row if mean is None else int(mean.word[row])].as_py()
             raise NeglabelError(f"the model gives NaN for {word!r}; use --precision fp32 or another checkpoint")
+        if mean is not None:
+            yield mean.add(rows, block)
+            continue
         if embedding is None:
             embedding = np.empty((len(prepared.tokenised), block.shape[1]), storage)
         embedding[rows] = block
         yield len(rows)
+    if mean is not None:
+        embedding = unit(mean.total).astype(storage)
     yield Computed(prepared, embedding, encoder.budget_used)
+
+
+class _Mean:
+    """Sums of a shard's embeddings by word, in float64."""
+
+    def __init__(self, each: NDArray[np.int64]) -> None:
+        #: Of each prompt, the word that it is of.
+        self.word = np.repeat(np.arange(len(each)), each)
+        self._left = each.copy()
+        self.total = np.empty((0, 0))
+
+    def add(self, rows: NDArray[np.int64], block: NDArray[np.float32]) -> int:
+        """How many words have all of their prompts with these."""
+        if not self.total.size:
+            self.total = np.zeros((len(self._left), block.shape[1]))
+        words = self.word[rows]
+        np.add.at(self.total, words, block)
+        np.subtract.at(self._left, words, 1)
+        return int((self._left[np.unique(words)] == 0).sum())
 
 
 def write(computed: Computed, folder: Location, clock: Clock, by_content: bool = False) -> ShardRecord:
@@ -156,10 +184,13 @@ def write(computed: Computed, folder: Location, clock: Clock, by_content: bool =
     with clock.busy("write"):
         if tokenised is not None and embedding is not None:
             record["token_budget"] = budget
-            record["counts"]["truncated"] = int(tokenised.truncated.sum())
+            cut = tokenised.truncated
+            if shard.each is not None:
+                cut = np.logical_or.reduceat(cut, np.cumsum(shard.each) - shard.each)
+            record["counts"]["truncated"] = int(cut.sum())
             mark = _mark(shard.digest, embedding) if by_content else ""
             record["file"] = f"shard-{number:05d}{mark}.parquet"
-            table = shard.words.append_column("truncated", pa.array(tokenised.truncated))
+            table = shard.words.append_column("truncated", pa.array(cut))
             table = table.append_column("embedding", embedding_array(embedding))
             write_table(folder / record["file"], table)
             record["sha256"] = sha256(folder / record["file"])

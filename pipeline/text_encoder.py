@@ -79,15 +79,16 @@ class TextEncoder:
             return self.batch_size * self.context_length
         return self._token_budget or TOKEN_BUDGET.get(self._device().type, TOKEN_BUDGET["cuda"])
 
-    def encode(self, prompts: Sequence[str]) -> Floats:
+    def encode(self, prompts: Sequence[str], unit: bool = True) -> Floats:
         """``n`` prompts → (n, D) float32, rows of length 1 (normalised in float32, ``h = f_text(prompt(y))``, Eq. 1).
 
+        Without ``unit`` rows are as long as the tower makes them.
         A prompt longer than the model's context is cut as open_clip cuts it; see :meth:`truncated`.
         """
         if not len(prompts):
             return np.empty((0, self.encode([""]).shape[1]), np.float32)
         embeddings: Floats | None = None
-        for rows, block in self.batches(self.tokenise(prompts)):
+        for rows, block in self.batches(self.tokenise(prompts), unit):
             if embeddings is None:
                 embeddings = np.empty((len(prompts), block.shape[1]), np.float32)
             embeddings[rows] = block
@@ -99,7 +100,7 @@ class TextEncoder:
         ids, truncated = self._tokens.encode(prompts)
         return Tokenised(self._settled[1].sequences(ids), truncated)
 
-    def batches(self, prompts: Tokenised) -> Iterator[tuple[Ints, Floats]]:
+    def batches(self, prompts: Tokenised, unit: bool = True) -> Iterator[tuple[Ints, Floats]]:
         """The embeddings as they are ready: ``(rows, (len(rows), D))``, every row of the prompts once.
 
         The batches depend on these prompts and the token budget alone. Where memory runs out the budget is halved
@@ -117,7 +118,7 @@ class TextEncoder:
         while done < len(sequences.lengths):
             rest = _from(sequences, done)
             for start, stop in pairwise((tower.cut(rest, budget) + done).tolist()):
-                landing = _attempt(tower, sequences, start, stop)
+                landing = _attempt(tower, sequences, start, stop, unit)
                 if coming:
                     yield _rows(sequences, *coming)
                     coming = None
@@ -154,10 +155,10 @@ class TextEncoder:
         return path, tower
 
 
-def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int) -> Landing | None:
+def _attempt(tower: Tower, sequences: Sequences, start: int, stop: int, unit: bool) -> Landing | None:
     """A batch's embeddings; None where there is no memory for it."""
     try:
-        return to_host(tower.run(sequences, start, stop))
+        return to_host(tower.run(sequences, start, stop, **({} if unit else {"unit": False})))
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error):
             raise

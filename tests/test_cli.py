@@ -109,7 +109,7 @@ SCORE = ["score", "--negatives", "{words}", "--labels", "{labels}", "--out", "{t
     [
         ([*MINE, "--percentile", "5"], 2, "--percentile: is a share between 0 and 1"),
         ([*MINE, "--device", "gpu"], 2, "--device: input should be 'auto', 'cpu' or 'cuda', got 'gpu'"),
-        ([*MINE, "--preset", "papre"], 2, "--preset: input should be 'paper' or 'official'"),
+        ([*MINE, "--preset", "papre"], 2, "--preset: input should be 'paper', 'official' or 'csp'"),
         (["mine", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "CANDIDATES is required"),
         (["mine", "{tmp}/no.parquet", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "does not exist"),
         (["mine", "{words}", "--labels", "{tmp}/no.txt", "--out", "{tmp}/n.parquet"], 2, "no.txt"),

@@ -227,7 +227,9 @@ def test_scoring_by_blocks_while_workers_are_killed_gives_the_local_scores(
         shutil.copy(world / "cars" / "0.png", world / "cars" / f"x{number}.png")
     (world / "cars" / "broken.png").write_bytes(b"no picture")
     for engine in ("local", "ray"):
-        kept = {"cache": world / "cache"} if engine == "ray" else {}
+        kept: dict[str, Any] = {"cache": world / "cache"} if engine == "ray" else {}
+        # A stream is one sequence, whoever encodes its pictures.
+        kept |= {"score": ["neglabel", "adaneg"], "stream": "mixed"}
         settings = with_pictures(world, tiny_model, out=world / f"p-{engine}", engine=engine, batch_size=4, **kept)
         begun = settings.out / "manifest.json"
         with Killer(lambda begun=begun: begun.exists() and bool(workers())) as killer:

@@ -28,7 +28,7 @@ def rows(m: int, n_groups: int | None, drop: str, device: str) -> tuple[Any, Any
     found = []
     for one in (index, DeviceNegatives(index, device)):
         scorer = Scorer([f"class {k}" for k in range(40)], labels, one, [f"word {j}" for j in range(m)],
-                        {name: spec.temperature for name, spec in SCORES.items() if not spec.banked}, 0.01)  # fmt: skip
+                        {n: s.temperature for n, s in SCORES.items() if s.start is s.fit is None}, 0.01)  # fmt: skip
         items = [Item(str(i), "", i % 40) for i in range(90)]
         found += scorer.rows(DataSet("some", "id", None), items, images)  # type: ignore[arg-type]
     return found[0], found[1], found[2], found[3]

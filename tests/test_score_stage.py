@@ -72,8 +72,9 @@ def test_files_are_as_documented(world: Path) -> None:
         {"name": "in", "role": "id", "source": str(world / "id.parquet"), "rows": 50, "unreadable": 0},
         {"name": "far", "role": "ood", "source": str(world / "ood.parquet"), "rows": 30, "unreadable": 0},
     ]
-    assert manifest["scores"][0] == {"name": "neglabel", "temperature": 0.01, "groups": 3, "fused": None}
-    assert manifest["scores"][1] == {"name": "mcm", "temperature": 1.0, "groups": None, "fused": None}
+    rest = {"fused": None, "stream": None}
+    assert manifest["scores"][0] == {"name": "neglabel", "temperature": 0.01, "groups": 3, **rest}
+    assert manifest["scores"][1] == {"name": "mcm", "temperature": 1.0, "groups": None, **rest}
     assert manifest["negatives"] == {"path": str(world / "negatives.parquet"), "count": M, "random": False}
     negatives = pq.read_table(out / "negatives.parquet")
     assert negatives.column_names == ["rank", "text", "pos"]

@@ -14,6 +14,7 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report import cases, differences, intervals, measure, on_request, page, seeds, tables
 from neglabel.pipeline.report.compare import compare_sources, remove_stale
 from neglabel.pipeline.report.read import Run, read_runs
+from neglabel.pipeline.report.streams import notice
 from neglabel.pipeline.settings import ReportSettings
 
 __all__ = ["report"]
@@ -54,6 +55,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     accuracies = [a for run in runs for a in measure.accuracies(run, reporter.warn)]
     against = measure.against_random(runs, rows)
     versions = _versions()
+    said = notice(runs)
     groups = cases.choose(shown, settings.cases) if settings.cases else []
     gone, asked = cases.lost(groups)
     if gone:
@@ -89,8 +91,8 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
     files.write_json(out / "manifest.json", manifest)
     files.write_text(out / "settings.toml", config.dump(settings))
     files.write_text(out / "metrics.csv", tables.metrics_csv(rows, settings.fpr))
-    files.write_text(out / "metrics.md", tables.metrics_md(rows, accuracies, settings.fpr))
-    files.write_text(out / "metrics.tex", tables.metrics_tex(rows, settings.fpr))
+    files.write_text(out / "metrics.md", tables.metrics_md(rows, accuracies, settings.fpr, said))
+    files.write_text(out / "metrics.tex", tables.metrics_tex(rows, settings.fpr, said))
     files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
     files.write_text(out / "differences.csv", differences.differences_csv(tested, settings.bootstrap))
     files.write_text(out / "seeds.csv", seeds.seeds_csv(spread))
@@ -109,7 +111,10 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         "page": str(out / "index.html"),
         "out": str(out),
         "compare": manifest["compare"],
-        "notes": _notes(runs, rows) + (compared.notes(out) if compared else []) + [n for p in parts for n in p.notes],
+        "notes": [
+            *_notes(runs, rows), *([said] if said else []), *(compared.notes(out) if compared else []),
+            *(note for part in parts for note in part.notes),
+        ],
     }
 
 

@@ -15,6 +15,7 @@ from neglabel.pipeline.report.differences import Tested
 from neglabel.pipeline.report.measure import SPREADS, Accuracy, Against, Row, suspects
 from neglabel.pipeline.report.read import Run
 from neglabel.pipeline.report.seeds import Spread
+from neglabel.pipeline.report.streams import notice
 from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES, bounds
 from neglabel.pipeline.report.times import times
 from neglabel.pipeline.settings import ReportSettings
@@ -76,6 +77,7 @@ def render(
         accuracies=found,
         against=results.pairs(against),
         spreads=SPREADS,
+        notice=notice(runs),
         silent=[score for score in main.scores if not main.has_evidence(score)],
         counts={role: sum(data.rows for data in main.of_role(role)) for role in ("id", "ood", "unknown")},
         unreadable=[(run.name, data.name, data.unreadable) for run in runs for data in run.sets if data.unreadable],

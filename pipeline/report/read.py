@@ -77,6 +77,12 @@ class Run:
         heard = [score for score in self.scores if self.has_evidence(score)] or self.scores
         return "neglabel" if "neglabel" in heard else heard[0]
 
+    @property
+    def streaming(self) -> dict[str, str]:
+        """The scores of a stream, by name: ``mixed`` or ``separate``."""
+        entries = ((entry["name"], entry.get("stream")) for entry in self.manifest["scores"])
+        return {str(name): str(stream["protocol"]) for name, stream in entries if stream}
+
     def of_role(self, role: str) -> tuple[DataSet, ...]:
         return tuple(data for data in self.sets if data.role == role)
 

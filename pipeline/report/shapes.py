@@ -19,7 +19,16 @@ Floats = NDArray[np.float64]
 _Table = dict[str, Any] | None
 
 
+class _Stream(TypedDict):
+    protocol: str
+
+
+class _Score(TypedDict, total=False):
+    stream: _Stream | None
+
+
 class _Manifest(TypedDict, total=False):
+    scores: list[_Score]
     settings: _Table
     model: _Table
     versions: _Table

@@ -20,7 +20,7 @@ SCORE_NAMES = {
     "linear-binarised": "linear, binarised", "toy": "toy score", "max-exp": "max-exp", "sum-cos": "sum-cos",
     "max-cos": "max-cos", "binarised": "binarised", "neglabel-l1": "NegLabel, L1", "neglabel-kl": "NegLabel, KL",
     "gradnorm": "GradNorm", "knn": "KNN", "vim": "ViM", "mahalanobis": "Mahalanobis",
-    "mahalanobis-mcm": "Mahalanobis, MCM's",
+    "mahalanobis-mcm": "Mahalanobis, MCM's", "adaneg": "AdaNeg, streaming", "clipscope": "CLIPScope, streaming",
 }  # fmt: skip
 #: What FPR95 means in a table, in full; written into every one.
 CONVENTIONS: dict[Convention, str] = {
@@ -46,11 +46,11 @@ def accuracy_csv(found: Iterable[Accuracy]) -> str:
     return write_csv(("run", "dataset", "n", "accuracy"), cells)
 
 
-def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Convention) -> str:
-    """GitHub Markdown: every metric with its interval, two decimals, the convention above."""
+def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Convention, notice: str = "") -> str:
+    """GitHub Markdown: every metric with its interval, two decimals; above it the convention, and ``notice``."""
     heads = ("run", "score", "ID", "OOD", "n ID", "n OOD", *_TITLES.values())
     intervals = " In brackets: 95 % intervals, by pictures drawn again." if _drawn(rows) else ""
-    lines = [f"Percentages. {CONVENTIONS[convention]}.{intervals}", ""]
+    lines = [f"Percentages. {CONVENTIONS[convention]}.{intervals}", "", *([notice, ""] if notice else [])]
     columns = COLUMNS[: -len(_BOUNDS)]
     lines += _md_table(heads, [[_cell(getattr(r, c), 2) + _bracket(r, c) for c in columns] for r in rows], text=4)
     if found:
@@ -60,19 +60,20 @@ def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Conve
     return "\n".join(lines) + "\n"
 
 
-def metrics_tex(rows: Sequence[Row], convention: Convention) -> str:
+def metrics_tex(rows: Sequence[Row], convention: Convention, notice: str = "") -> str:
     """Tables in the paper's layout (booktabs): a line a run and score, a pair of columns an OOD set.
 
-    One table for AUROC and FPR95 and one for AUPR, per ID set. Best values are not marked: which is best depends on
-    what is compared.
+    One table for AUROC and FPR95 and one for AUPR, per ID set, with ``notice`` in the captions. Best values are not
+    marked: which is best depends on what is compared.
     """
     text = "% \\usepackage{booktabs,graphicx}; names beyond Latin need XeLaTeX or LuaLaTeX\n"
     for inside in dict.fromkeys(row.id for row in rows):
         ours = [row for row in rows if row.id == inside]
+        said = f" {tex_escape(notice)}" if notice else ""
         intervals = r" Small: 95\,\% intervals, by pictures drawn again." if _drawn(ours) else ""
-        caption = f"ID: {tex_escape(inside)}. Percentages. {tex_escape(CONVENTIONS[convention])}.{intervals}"
+        caption = f"ID: {tex_escape(inside)}. Percentages. {tex_escape(CONVENTIONS[convention])}.{intervals}{said}"
         text += "\n" + _tex_table(ours, ("auroc", "fpr95"), caption)
-        text += "\n" + _tex_table(ours, ("aupr_id", "aupr_ood"), f"ID: {tex_escape(inside)}. Percentages.")
+        text += "\n" + _tex_table(ours, ("aupr_id", "aupr_ood"), f"ID: {tex_escape(inside)}. Percentages.{said}")
     return text
 
 

@@ -20,10 +20,11 @@ from neglabel.pipeline.scores.registry import FROM_COSINES, REGISTRY, SCORES, SU
 from neglabel.pipeline.scores.softmax import mcm, msp
 from neglabel.pipeline.scores.spec import WORDS, Result, ScoreSpec
 from neglabel.pipeline.scores.stable import check
+from neglabel.pipeline.scores.stream import Stream, Texts
 
 __all__ = [
-    "FROM_COSINES", "REGISTRY", "SCORES", "Bank", "Block", "ScoreSpec", "compute", "compute_all", "fit_all",
-    "fused_groups", "group_negatives", "mcm", "msp", "neglabel", "spec_of",
+    "FROM_COSINES", "REGISTRY", "SCORES", "Bank", "Block", "ScoreSpec", "Texts", "compute", "compute_all", "fit_all",
+    "fused_groups", "group_negatives", "mcm", "msp", "neglabel", "spec_of", "start_stream",
 ]  # fmt: skip
 
 
@@ -48,6 +49,23 @@ def spec_of(name: str) -> ScoreSpec:
 def fit_all(names: Iterable[str], bank: Bank) -> dict[str, Fitted]:
     """Fit those of the scores that need a bank, once a run. Raises as the scores' own ``fit``."""
     return {name: fit(bank) for name in names if (fit := REGISTRY[name].fit) is not None}
+
+
+def start_stream(name: str, texts: Texts, temperature: float | None = None) -> Stream:
+    """A new stream of the score ``name``: call it with the next pictures, (n, D) unit vectors, while there are any.
+
+    Args:
+        temperature: T; None takes the score's own.
+
+    Raises:
+        UsageError: no such score, or one that is not of a stream.
+        ValueError: K = 0, or a temperature that is not above 0.
+    """
+    spec = spec_of(name)
+    if spec.start is None:
+        streaming = ", ".join(name for name, spec in SCORES.items() if spec.streaming)
+        raise UsageError(f"score {name!r} is not one of a stream ({streaming}); use compute_all")
+    return spec.start(texts, spec.temperature if temperature is None else temperature)
 
 
 def compute_all(
@@ -77,6 +95,11 @@ def _one(name: str, temperature: float | None, block: Block, fitted: Mapping[str
     check(block.positive, t)
     if not spec.tempered and t != spec.temperature:
         raise UsageError(f"score {name!r} has no temperature; leave --temperature {name}={t:g} out")
+    if spec.start is not None:
+        raise UsageError(
+            f"score {name!r} needs {WORDS['stream']}; start one (neglabel.pipeline.scores.start_stream) and give it "
+            "the pictures"
+        )
     if spec.needs_negatives and (not block.negative.shape[1] or (spec.grouped and block.no_groups)):
         return np.full(len(block), np.nan), np.full(len(block), np.nan)
     if spec.function is not None:

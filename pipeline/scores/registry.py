@@ -1,6 +1,7 @@
 """The one registry of scores: a line a score.
 
-What a line says: name, needs, the function of a block and a temperature (or ``fit``), the score's own temperature.
+What a line says: name, needs, the function of a block and a temperature (or ``fit``, or ``start``), the score's own
+temperature.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from types import MappingProxyType
 import numpy as np
 
 from neglabel.pipeline.scores import linear, proportional
+from neglabel.pipeline.scores.adaneg import start_adaneg
 from neglabel.pipeline.scores.block import Block
 from neglabel.pipeline.scores.clipn import agreeing_to_differ, competing_to_win
+from neglabel.pipeline.scores.clipscope import start_clipscope
 from neglabel.pipeline.scores.gradnorm import gradnorm
 from neglabel.pipeline.scores.knn import fit_knn
 from neglabel.pipeline.scores.logits import unbounded
@@ -27,7 +30,7 @@ from neglabel.pipeline.scores.zoc import zoc
 
 #: What the score stage supplies (the bank where ``--bank`` is given). A score that needs more is refused by
 #: :func:`spec_of`.
-SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups", "embeddings", "bank"})
+SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups", "embeddings", "bank", "stream"})
 #: γ of the binarised forms.
 _GAMMA = linear.THRESHOLD
 
@@ -71,6 +74,8 @@ _ALL: Sequence[ScoreSpec] = (
     ScoreSpec("vim", _BANK, fit=fit_vim, tempered=False),
     ScoreSpec("mahalanobis", _BANK, fit=fit_mahalanobis, tempered=False),
     ScoreSpec("mahalanobis-mcm", _BANK, fit=fit_mahalanobis_mcm, tempered=False),
+    ScoreSpec("adaneg", _BOTH | {"groups", "embeddings", "stream"}, start=start_adaneg, temperature=0.01),
+    ScoreSpec("clipscope", _BOTH | {"embeddings", "stream"}, start=start_clipscope, temperature=0.01),
     ScoreSpec(
         "clipn-ctw",
         _LABELS | {"no-texts"},

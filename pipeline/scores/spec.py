@@ -9,13 +9,15 @@ from typing import Literal
 from neglabel.pipeline.scores.bank import Bank, Fitted
 from neglabel.pipeline.scores.block import Block
 from neglabel.pipeline.scores.stable import Floats
+from neglabel.pipeline.scores.stream import Stream, Texts
 
 #: What a score may need. ``groups`` are used where there are any.
-Need = Literal["labels", "negatives", "groups", "embeddings", "bank", "no-texts", "generated"]
+Need = Literal["labels", "negatives", "groups", "embeddings", "bank", "stream", "no-texts", "generated"]
 #: In words, what cosines to labels and negatives don't hold.
 WORDS: Mapping[Need, str] = {
     "embeddings": "the embeddings of pictures and texts",
     "bank": "a bank of ID pictures' features",
+    "stream": "the pictures as a stream, in order",
     "no-texts": 'the "no" texts of CLIPN\'s own text tower',
     "generated": "labels generated for each picture by ZOC's own decoder",
 }
@@ -26,8 +28,9 @@ Result = tuple[Floats, Floats]
 class ScoreSpec:
     """A score: (block, temperature) → score and logit, (n,) float64 each; high = ID.
 
-    Exactly one of ``function`` and ``fit`` is given. ``fit`` is for scores that need a bank: it is called once, and
-    gives the function of (n, D) picture embeddings.
+    Exactly one of ``function``, ``fit`` and ``start`` is given. ``fit`` is for scores that need a bank: it is called
+    once, and gives the function of (n, D) picture embeddings. ``start`` is for scores of a stream: (texts, temperature)
+    → a :data:`~neglabel.pipeline.scores.stream.Stream`, begun anew for each.
 
     ``temperature``: its own; 1 where it has none (``tempered`` False), and then no other may be asked for.
     """
@@ -38,6 +41,7 @@ class ScoreSpec:
     temperature: float = 1.0
     tempered: bool = True
     fit: Callable[[Bank], Fitted] | None = None
+    start: Callable[[Texts, float], Stream] | None = None
 
     @property
     def needs_negatives(self) -> bool:
@@ -48,6 +52,11 @@ class ScoreSpec:
     def banked(self) -> bool:
         """It is fitted to a bank of ID features."""
         return "bank" in self.needs
+
+    @property
+    def streaming(self) -> bool:
+        """A picture's score depends on the pictures before it."""
+        return "stream" in self.needs
 
     @property
     def grouped(self) -> bool:

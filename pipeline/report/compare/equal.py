@@ -76,6 +76,11 @@ def _groups(run: Run) -> Any:
     return found
 
 
+def _streams(run: Run) -> Any:
+    """The protocol of each streaming score; none where all are static."""
+    return [f"{name}: {protocol}" for name, protocol in run.streaming.items()]
+
+
 def _bank(run: Run) -> Any:
     """Features and classes that scores were fitted to."""
     about = run.manifest.get("bank")
@@ -105,6 +110,7 @@ RULES: Sequence[tuple[str, Callable[[Run], Any], str]] = (
     ("the ways to rank parts of speech", lambda run: _mined(run, "per_pos"), "mine both with or without --per-pos"),
     ("the rules for ID names", lambda run: _mined(run, "keep_id_names"), "mine both with or without --keep-id-names"),
     ("the scores", lambda run: list(run.scores), "score both with the same --score"),
+    ("the streams of scores", _streams, "score both with the same --stream"),
     ("the banks", _bank, "score both with the same --bank"),
     ("the temperatures", _temperatures, "score both with the same --temperature"),
     ("the groups", _groups, "score both with the same --groups"),
