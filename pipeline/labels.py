@@ -111,5 +111,5 @@ def encode_names(names: Sequence[str], prompts: Sequence[str], encoder: TextEnco
 
 def _one_template(names: Sequence[str], parts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float64]:
     made = [encoder.encode([part.replace("{}", name) for name in names], unit=len(parts) == 1) for part in parts]
-    total = np.sum(made, axis=0, dtype=np.float64)
-    return total if len(parts) == 1 else store.unit(total, np.float64)
+    total: NDArray[np.float64] = np.asarray(np.sum(made, axis=0, dtype=np.float64))
+    return total if len(parts) == 1 else np.asarray(store.unit(total, np.float64))
