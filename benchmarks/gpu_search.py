@@ -12,7 +12,8 @@ from gpu_rounds import by_turns, show
 from neglabel.indexes.percentile import PercentileIndex
 from neglabel.pipeline.mine import select
 from neglabel.pipeline.mine_blocks import Rows, search_rows
-from neglabel.pipeline.search import Search, on_gpu
+from neglabel.pipeline.search import Search
+from neglabel.pipeline.search_device import on_gpu
 
 ETA, DIMENSION = 0.05, 512
 

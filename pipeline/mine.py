@@ -24,7 +24,7 @@ from neglabel.pipeline.models import LoadedModel, load_known
 from neglabel.pipeline.presets import PRESETS, Preset
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
-from neglabel.pipeline.search import on_gpu
+from neglabel.pipeline.search_device import on_gpu
 from neglabel.pipeline.text_encoder import TextEncoder
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from neglabel.indexes.cosines import LabelProducts, as_float32
 from neglabel.indexes.measure import near_distances
 from neglabel.indexes.percentile import Device
 from neglabel.pipeline.mine_blocks import Rows, ZeroLength, search_rows
-from neglabel.pipeline.search import Search, on_gpu
+from neglabel.pipeline.search import Search
+from neglabel.pipeline.search_device import on_gpu
 from neglabel.pipeline.store import unit
 
 #: Candidates of an array taken at a time.

@@ -25,7 +25,8 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.ray_jobs import Done, Failed, Job, ordered
 from neglabel.pipeline.ray_pool import Pool
 from neglabel.pipeline.ray_session import session, slots
-from neglabel.pipeline.search import Search, on_gpu
+from neglabel.pipeline.search import Search
+from neglabel.pipeline.search_device import on_gpu
 from neglabel.pipeline.word_digests import Words
 
 #: Files in work or waiting, or done before their turn, for each worker.

@@ -19,7 +19,9 @@ from neglabel.pipeline.mine_sizes import draw, ends
 from neglabel.pipeline.mine_work import Record, Work
 from neglabel.pipeline.mined import Mined
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.search import EDGES, Search, both_ends, on_gpu
+from neglabel.pipeline.search import EDGES, Search
+from neglabel.pipeline.search_device import on_gpu
+from neglabel.pipeline.search_ends import both_ends
 
 
 class LabelSet(NamedTuple):

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from neglabel.indexes.bins import bin_of, bins
 from neglabel.indexes.cosines import Block, Floats, LabelProducts
-from neglabel.indexes.device import GPU_MAX_K, gpu_count
 from neglabel.indexes.measure import Measured, measure
-from neglabel.indexes.percentile import Device, Order, PercentileIndex
+from neglabel.indexes.percentile import PercentileIndex
 from neglabel.indexes.pruned import can_reach
 from neglabel.pipeline.store import unit
 from neglabel.pipeline.topm import TopM
@@ -52,8 +51,8 @@ class Search:
         Args:
             labels: (K, D) of any length above zero.
             sizes: M of each group.
-            index: what :func:`on_gpu` gives: products that are counted on a device, or a FAISS index, which measures
-                every row first; None counts on the CPU.
+            index: what :func:`neglabel.pipeline.search_device.on_gpu` gives: products that are counted on a device, or a
+                FAISS index, which measures every row first; None counts on the CPU.
             drawn: of a random baseline, at each position -1 or its place; only those with a place are kept.
             bound: a distance that the M-th best is expected to reach; the result is short of M where it doesn't.
             lowest: how many of each group's nearest to keep as well; needs ``describe``, and no ``drawn``.
@@ -196,33 +195,3 @@ def _nearest(distance: NDArray[np.float64], best: TopM, reach: float) -> NDArray
     if len(distance) > best.top > 0:
         near &= distance <= np.partition(distance, best.top - 1)[best.top - 1] + 2 * reach
     return np.asarray(near)
-
-
-def both_ends(far: Sequence[dict[str, NDArray[Any]]], low: Sequence[TopM]) -> list[dict[str, NDArray[Any]]]:
-    """Each group's farthest, and behind them its nearest, farthest first as well."""
-    found = []
-    for rows, best in zip(far, low, strict=True):
-        near = {name: values[::-1] for name, values in best.result().items()}
-        for name in ("distance", "position") if near else ():
-            near[name] = -near[name]
-        found.append({name: np.concatenate([rows[name], near[name]]) for name in rows} if near else rows)
-    return found
-
-
-def on_gpu(
-    labels: NDArray[np.floating[Any]], percentile: float, device: Device
-) -> PercentileIndex | LabelProducts | None:
-    """What mines on the GPUs there are, for labels (K, D) of any length; None where the CPU counts.
-
-    The labels in every GPU, where PyTorch finds any. Where only FAISS does: its index, if it answers as many neighbours
-    as the percentile needs.
-    """
-    if device == "cpu" or not gpu_count():
-        return None
-    from neglabel.indexes.counting import DeviceProducts, cuda_devices
-
-    if devices := cuda_devices():
-        return DeviceProducts(unit(labels, np.float64), percentile, devices)
-    if Order.of(percentile, len(labels)).neighbours(len(labels)) > GPU_MAX_K:
-        return None
-    return PercentileIndex(unit(labels), percentile, device)

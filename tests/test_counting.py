@@ -11,8 +11,9 @@ import torch
 from neglabel.indexes.cosines import LabelProducts, as_float32
 from neglabel.indexes.counting import DeviceProducts
 from neglabel.indexes.torch_products import product
-from neglabel.pipeline import search
+from neglabel.pipeline import search_device
 from neglabel.pipeline.mine import select
+from neglabel.pipeline.search import Search
 from neglabel.pipeline.store import unit
 
 
@@ -24,7 +25,7 @@ def test_a_search_that_counts_on_a_device_keeps_what_the_cpu_does(eta: float, k:
     c[500:600] = c[:100]
     results: list[Any] = []
     for index in (None, DeviceProducts(unit(e, np.float64), eta, ["cpu", "cpu"])):
-        found = search.Search(e, eta, [40, 70], index)
+        found = Search(e, eta, [40, 70], index)
         for start in range(0, 900, 300):
             some = c[start : start + 300]
             found.offer(some, *as_float32(some), np.arange(start, start + 300), (np.arange(300) % 2).astype(np.uint8))
@@ -51,17 +52,17 @@ def test_counts_and_cosines_are_those_of_the_cpu() -> None:
 
 def test_selection_through_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     # Where there are GPUs `select` and `mine` count there, however many neighbours a percentile needs.
-    monkeypatch.setattr(search, "gpu_count", lambda: 1)
+    monkeypatch.setattr(search_device, "gpu_count", lambda: 1)
     monkeypatch.setattr("neglabel.indexes.counting.cuda_devices", lambda: ["cpu"])
     rng = np.random.default_rng(2)
     c, e = rng.normal(size=(9_000, 16)), rng.normal(size=(40, 16)).astype(np.float32)
     for eta in (0.05, 0.5):
-        assert isinstance(search.on_gpu(e, eta, "auto"), DeviceProducts)
+        assert isinstance(search_device.on_gpu(e, eta, "auto"), DeviceProducts)
         np.testing.assert_array_equal(select(c, e, eta, 100), select(c, e, eta, 100, "cpu"))
     # So many that neighbours are 1e-6 apart: whoever rounds the labels to float32 on the way orders some otherwise.
     c = rng.normal(size=(100_000, 16)).astype(np.float32)
     np.testing.assert_array_equal(select(c, e, 0.5, 20_000), select(c, e, 0.5, 20_000, "cpu"))
-    assert search.on_gpu(e, 0.05, "cpu") is None
+    assert search_device.on_gpu(e, 0.05, "cpu") is None
 
 
 def test_tf32_is_off_in_a_product_and_as_it_was_after_it() -> None:

@@ -11,7 +11,8 @@ from neglabel.indexes.cosines import as_float32
 from neglabel.indexes.counting import DeviceProducts
 from neglabel.indexes.percentile import PercentileIndex
 from neglabel.pipeline.mine import select
-from neglabel.pipeline.search import Search, on_gpu
+from neglabel.pipeline.search import Search
+from neglabel.pipeline.search_device import on_gpu
 from neglabel.pipeline.store import unit
 
 from .on_gpu import device as device

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neglabel import UsageError
-from neglabel.pipeline.search import Search, both_ends
+from neglabel.pipeline.search import Search
+from neglabel.pipeline.search_ends import both_ends
 
 from .test_mine import offer, reference, run, unit64, write
 

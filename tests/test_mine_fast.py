@@ -15,7 +15,7 @@ from neglabel.indexes.bins import bins
 from neglabel.indexes.cosines import LabelProducts, as_float32
 from neglabel.indexes.measure import measure
 from neglabel.indexes.percentile import PercentileIndex, canonical_distance
-from neglabel.pipeline import search
+from neglabel.pipeline import search_device
 from neglabel.pipeline.mine import select
 from neglabel.pipeline.search import EDGES, Search
 from neglabel.pipeline.store import unit
@@ -125,13 +125,13 @@ def test_a_float32_cosine_is_within_the_guard() -> None:
 
 
 def test_more_neighbours_than_faiss_answers_on_a_gpu_are_counted_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "gpu_count", lambda: 1)
+    monkeypatch.setattr(search_device, "gpu_count", lambda: 1)
     monkeypatch.setattr("neglabel.indexes.counting.cuda_devices", list)  # a GPU that PyTorch doesn't find
-    monkeypatch.setattr(search, "GPU_MAX_K", 5)
+    monkeypatch.setattr(search_device, "GPU_MAX_K", 5)
     e = rows_of(np.random.default_rng(0), 40, 8, "single")
-    chosen = {eta: search.on_gpu(e, eta, "auto") is not None for eta in (0, 0.1, 0.5, 0.9, 1)}
+    chosen = {eta: search_device.on_gpu(e, eta, "auto") is not None for eta in (0, 0.1, 0.5, 0.9, 1)}
     assert chosen == {0: True, 0.1: True, 0.5: False, 0.9: True, 1: True}
-    assert search.on_gpu(e, 0, "cpu") is None
+    assert search_device.on_gpu(e, 0, "cpu") is None
 
 
 @pytest.mark.parametrize("eta", [0, 0.05, 0.5, 1])
@@ -142,7 +142,7 @@ def test_a_search_by_faiss_keeps_what_the_counting_one_does(eta: float) -> None:
     c[500:600] = c[:100]
     results: list[Any] = []
     for index in (None, PercentileIndex(unit(e), eta, "cpu")):
-        found = search.Search(e, eta, [40, 70], index)
+        found = Search(e, eta, [40, 70], index)
         for start in range(0, 900, 300):
             some = c[start : start + 300]
             found.offer(some, *as_float32(some), np.arange(start, start + 300), (np.arange(300) % 2).astype(np.uint8))
