@@ -51,8 +51,8 @@ class Search:
         Args:
             labels: (K, D) of any length above zero.
             sizes: M of each group.
-            index: what :func:`neglabel.pipeline.search_device.on_gpu` gives: products that are counted on a device, or a
-                FAISS index, which measures every row first; None counts on the CPU.
+            index: of :func:`neglabel.pipeline.search_device.on_gpu`: products that are counted on a device, or a FAISS
+                index, which measures every row first; None counts on the CPU.
             drawn: of a random baseline, at each position -1 or its place; only those with a place are kept.
             bound: a distance that the M-th best is expected to reach; the result is short of M where it doesn't.
             lowest: how many of each group's nearest to keep as well; needs ``describe``, and no ``drawn``.
