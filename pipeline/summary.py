@@ -109,6 +109,26 @@ def _report(summary: Mapping[str, Any], console: Console) -> None:
     console.print(f"page: {summary['page']}", markup=False)
 
 
+def _sweep(summary: Mapping[str, Any], console: Console) -> None:
+    if summary.get("dry_run"):
+        for row in summary["rows"]:
+            console.print(row, markup=False)
+        steps = (f"{summary[s]['steps']:,} {s} ({summary[s]['finished']:,} finished)" for s in ("encode", "mine", "score"))
+        console.print(f"{summary['runs']:,} runs; steps: {', '.join(steps)}; nothing was written", markup=False)
+        return
+    for made in summary["files"]:
+        console.print(f"{made['title']}: {made['folder']}/summary.md, page: {made['page'] or 'none'}", markup=False)
+        for row in made["rows"]:
+            if row["ood"] != "average" or row["metric"] not in ("auroc", "fpr95") or row["mean"] is None:
+                continue
+            spread = "" if row["sd"] is None else f" ± {row['sd']:.2f} ({row['n']})"
+            theirs = "" if row["published"] is None else f", published {row['published']:.2f}"
+            console.print(
+                f"  {row['row']}: {row['score']} {row['metric'].upper()}, average: {row['mean']:.2f}{spread}{theirs}",
+                markup=False,
+            )
+
+
 def _corpora(summary: Mapping[str, Any], console: Console) -> None:
     for corpus in summary["corpora"]:
         console.print(f"{corpus['name']}: {corpus['what']}", markup=False)
@@ -132,6 +152,7 @@ STOPPED = {
     "encode": "finished shards stay, the same command goes on from there",
     "score": "finished data sets and cached embeddings stay, the same command makes the rest",
     "run": "what is finished stays, the same command goes on from there",
+    "sweep": "finished steps stay, the same command goes on from there",
     "quickstart": "what is finished stays, the same command goes on from there",
 }
-_PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report, "corpora": _corpora}
+_PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report, "sweep": _sweep, "corpora": _corpora}
