@@ -113,7 +113,8 @@ def _sweep(summary: Mapping[str, Any], console: Console) -> None:
     if summary.get("dry_run"):
         for row in summary["rows"]:
             console.print(row, markup=False)
-        steps = (f"{summary[s]['steps']:,} {s} ({summary[s]['finished']:,} finished)" for s in ("encode", "mine", "score"))
+        found = ((stage, summary[stage]) for stage in ("encode", "mine", "score"))
+        steps = (f"{stage} {one['steps']:,} ({one['finished']:,} finished)" for stage, one in found)
         console.print(f"{summary['runs']:,} runs; steps: {', '.join(steps)}; nothing was written", markup=False)
         return
     for made in summary["files"]:

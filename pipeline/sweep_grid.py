@@ -10,7 +10,7 @@ from typing import Any
 from neglabel import UsageError
 from neglabel.pipeline.sweep_settings import Change, Point, SweepFile, spelled
 
-#: The base of every file with ``--small``; paths are in the embedded world (:func:`neglabel.pipeline.quickstart.unpack`).
+#: The base of every file with ``--small``; paths are in the embedded world (``quickstart.unpack``).
 WORLD = Change(
     set={
         "model": "emoji",

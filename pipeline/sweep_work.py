@@ -156,14 +156,16 @@ class Work:
                 "temperature": given, "groups": self._groups(p),
             })  # fmt: skip
             score(settings, self.reporter)
-            outputs = [path for path in folder.glob("*.parquet")] + [folder / "manifest.json"]
+            outputs = [*folder.glob("*.parquet"), folder / "manifest.json"]
             self.steps.finish("score", key, folder, outputs, {"base": base, "columns": columns})
 
     def figures(self, p: Planned, step: str) -> list[measure.Row]:
         """The figures of a ``score`` step, as this cell's report counts them; ``score`` of a row is its column."""
         r = p.report
         how = {"fpr": r.fpr, "bootstrap": r.bootstrap, "bootstrap_by": r.bootstrap_by, "seed": r.seed}
-        key = key_of("measure", how, self.steps.outputs(step))
+        # Its manifest says how long it took.
+        read = {name: sha for name, sha in self.steps.outputs(step).items() if name != "manifest.json"}
+        key = key_of("measure", how, read)
         return self.once(key, lambda: self._figures(p, step, key))
 
     def _figures(self, p: Planned, step: str, key: str) -> list[measure.Row]:

@@ -103,7 +103,7 @@ def read_runs(folders: Sequence[Location], names: Sequence[str] = ()) -> list[Ru
         if resolved.count(real) > 1:
             raise UsageError(f"{folder} is given twice; name each folder of scores once")
     if names and (len(names) != len(folders) or len(set(names)) < len(names)):
-        raise UsageError(f"--names gives {len(set(names))} different names for {len(folders)} folders; give one for each")
+        raise UsageError(f"--names gives {len(set(names))} names for {len(folders)} folders; give one for each")
     return [_read_run(folder, name) for folder, name in zip(folders, names or _names(resolved), strict=True)]
 
 
