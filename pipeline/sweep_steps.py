@@ -21,7 +21,7 @@ from neglabel import NeglabelError, __version__
 from neglabel.corpora import ADAPTERS
 from neglabel.corpora.spec import parse
 from neglabel.corpora.uri import Location, is_uri
-from neglabel.pipeline import files, images
+from neglabel.pipeline import files, images, store
 from neglabel.pipeline.images import open_images
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
 
@@ -89,11 +89,26 @@ def key_of(stage: str, settings: Mapping[str, Any], inputs: Any) -> str:
     return digest([__version__, stage, settings, inputs])
 
 
-def store_digest(store: Path) -> str:
+def store_digest(folder: Path) -> str:
     """Of a store of candidates: its words and embeddings, and what ``mine`` reads of its manifest."""
-    manifest = files.read_json(store / "manifest.json", "neglabel-candidates")
+    manifest = files.read_json(folder / "manifest.json", "neglabel-candidates")
     shards = [record["sha256"] for record in manifest["shards"]]
     return digest([shards, *(manifest.get(name) for name in ("model", "prompts", "preset", "dedupe"))])
+
+
+def negatives_digest(path: Path) -> str:
+    """Of a file of negative labels: its rows and what it says of itself, but for places and versions.
+
+    So the same words mined again, or in another folder, are the same.
+    """
+    about = store.read_metadata(path)
+    apart = HOW | {"candidates", "labels", "exclude"}
+    settings = {name: value for name, value in about["settings"].items() if name not in apart}
+    rows = hashlib.sha256()
+    for batch in store.open_parquet(path).iter_batches():
+        rows.update(batch.serialize())
+    labels = {name: about["labels"][name] for name in ("names", "prompts")}
+    return digest([rows.hexdigest(), settings, labels, about["model"]])
 
 
 def slug(text: str) -> str:

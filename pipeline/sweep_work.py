@@ -18,7 +18,17 @@ from neglabel.pipeline.report.read import read_runs
 from neglabel.pipeline.scores import SCORES
 from neglabel.pipeline.scores.neglabel import N_GROUPS
 from neglabel.pipeline.sweep_plan import Planned
-from neglabel.pipeline.sweep_steps import ENCODE_HOW, HOW, Digests, Steps, digest, key_of, settings_less, store_digest
+from neglabel.pipeline.sweep_steps import (
+    ENCODE_HOW,
+    HOW,
+    Digests,
+    Steps,
+    digest,
+    key_of,
+    negatives_digest,
+    settings_less,
+    store_digest,
+)
 
 Given = TypeVar("Given")
 #: A score at a temperature.
@@ -89,7 +99,9 @@ class Work:
         apart = {"negatives", "labels", "id", "ood", "images", "bank", "score", "temperature"}
         settings = {**settings_less(score, HOW | apart), **_tag(p), "groups": self._groups(p)}
         bank = self._pictures(score.bank) if score.bank else ""
-        inputs = [self.steps.outputs(mined), self.digests.of(score.labels), roles, bank, *self._model(p)]
+        negatives = self.steps.place("mine", "", mined) / NEGATIVES
+        words = self.once(f"digest {negatives}", lambda: negatives_digest(negatives))
+        inputs = [words, self.digests.of(score.labels), roles, bank, *self._model(p)]
         return key_of("score", settings, inputs)
 
     def _pictures(self, spec: str) -> str:
@@ -116,7 +128,7 @@ class Work:
         self.once(key, lambda: self._mine(p, key))
         kept, asked = int(self.steps.facts(key)["kept"]), p.mine.top
         short = asked is not None and not p.mine.per_pos and kept < asked
-        return f"{kept:,} of {asked:,} negative labels: there are no more candidates" if short else ""
+        return f"{kept:,} of {asked:,} negative labels: no more candidates" if short else ""
 
     def _mine(self, p: Planned, key: str) -> None:
         from neglabel.pipeline.mine import mine
@@ -163,8 +175,8 @@ class Work:
         """The figures of a ``score`` step, as this cell's report counts them; ``score`` of a row is its column."""
         r = p.report
         how = {"fpr": r.fpr, "bootstrap": r.bootstrap, "bootstrap_by": r.bootstrap_by, "seed": r.seed}
-        # Its manifest says how long it took.
-        read = {name: sha for name, sha in self.steps.outputs(step).items() if name != "manifest.json"}
+        # The manifest says how long it took, the negatives where they lie.
+        read = {name: sha for name, sha in self.steps.outputs(step).items() if name.startswith("scores-")}
         key = key_of("measure", how, read)
         return self.once(key, lambda: self._figures(p, step, key))
 

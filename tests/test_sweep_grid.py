@@ -98,7 +98,8 @@ def test_small_replaces_the_base_and_keeps_what_it_names(tmp_path: Path) -> None
     assert [cell.row for cell in found] == ["1, big", "3, big"]
     assert len(cells(file)) == 6
     for cell in found:
-        assert cell.values["model"] == "emoji" and "pretrained" not in cell.values
+        assert cell.values["model"] == "emoji"
+        assert "pretrained" not in cell.values
         assert (cell.values["score.groups"], cell.values["encode.storage"]) == (2, "float32")
 
 
@@ -124,7 +125,8 @@ def test_small_replaces_the_base_and_keeps_what_it_names(tmp_path: Path) -> None
 def test_what_a_file_may_not_say(tmp_path: Path, change: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError) as error:
         cells(read_sweep(written(tmp_path, {"labels": "l", **change})))
-    assert says in str(error.value) and str(tmp_path) in str(error.value)
+    assert says in str(error.value)
+    assert str(tmp_path) in str(error.value)
 
 
 def test_the_root_is_filled_in_where_a_data_set_has_none(tmp_path: Path) -> None:
@@ -157,8 +159,11 @@ def test_published_rows_match_by_name_and_numbers_by_value(tmp_path: Path) -> No
     assert find(figures, "0.05", "neglabel", alone=False, **place) is None  # type: ignore[arg-type]
     assert find(figures, "0.5", "neglabel", alone=True, **place) is None  # type: ignore[arg-type]
     other = find(figures, "0.05", "mcm", "in", "average", "fpr95", False, False)
-    assert other is figures[1] and (other.sd, other.n) == (0.2, 10)
-    assert same_row("A, 1.0", "A, 1") and not same_row("A, 1", "A") and not same_row("a", "A")
+    assert other is figures[1]
+    assert (other.sd, other.n) == (0.2, 10)
+    assert same_row("A, 1.0", "A, 1")
+    assert not same_row("A, 1", "A")
+    assert not same_row("a", "A")
     assert sets_of(figures, "0.05") == {"textures"}
 
 
