@@ -13,29 +13,25 @@ from numpy.typing import NDArray
 
 from neglabel import UsageError
 from neglabel.indexes.flat import index_on
-from neglabel.pipeline import config, store
-from neglabel.pipeline.files import VERSION, claim_folder, versions, write_json, write_text
+from neglabel.pipeline.files import VERSION, claim_folder, versions
 from neglabel.pipeline.images import Source
 from neglabel.pipeline.lock import one_writer
 from neglabel.pipeline.negatives import load_negatives, negatives_metadata
 from neglabel.pipeline.places import pictures_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score_bank import bank_set, fit_bank
-from neglabel.pipeline.score_embeddings import LABELS, labels_table, with_embeddings
+from neglabel.pipeline.score_folder import FORMAT, write_folder
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, grouping, read_labels, same_dimension
-from neglabel.pipeline.score_model import STEPS, ModelOnDemand
+from neglabel.pipeline.score_model import ModelOnDemand
 from neglabel.pipeline.score_plan import data_sets, options_checked
-from neglabel.pipeline.score_resume import Resume, listed
+from neglabel.pipeline.score_resume import Resume
 from neglabel.pipeline.score_rows import Scorer
-from neglabel.pipeline.score_sets import claimed, remove_stale, score_set
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES
 from neglabel.pipeline.scores.neglabel import Groups
 
 if TYPE_CHECKING:
     from neglabel.pipeline.score_ray import RayScoring
-
-FORMAT = "neglabel-scores"
 
 
 @one_writer(lambda settings, *_: [("--out", settings.out)])
@@ -126,42 +122,12 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "seconds": 0.0,
         "complete": False,
     }
-    made_of = (names, labels, vectors, negatives.texts, [] if groups is None else groups, model.identity)
-    resume = Resume(effective, made_of)
-    results = []
-    with claimed(settings.out, FORMAT):
-        kept = resume.finished(sets)
-        unreadable = {name: failures for name, (_, failures) in kept.items()}
-        entries = {data.name: resume.entry(data, kept[data.name][0]) for data in sets if data.name in kept}
-        # First a manifest that promises no more than this run, or a killed one like it, has finished: it lists no file
-        # of an earlier run beside files of this one, and an interrupted run leaves a folder that is ours.
-        write_json(settings.out / "manifest.json", {**manifest, "datasets": list(entries.values())})
-        remove_stale(settings.out, sets, settings.keep_embeddings)
-        for data in sets:
-            if data.name in kept:
-                result, _ = kept[data.name]
-                reporter.say(f"score: {data.name} was finished by an earlier run; going on with the next")
-            else:
-                result, unreadable[data.name] = score_set(data, scorer, model, settings, reporter)
-                if unreadable[data.name]:
-                    resume.keep(sets, unreadable)
-                entries[data.name] = resume.entry(data, result)
-                write_json(settings.out / "manifest.json", {**manifest, "datasets": list(entries.values())})
-            results.append(result)
-        resume.keep(sets, unreadable)
-        used = negatives.table.replace_schema_metadata(None)
-        if settings.keep_embeddings:
-            used = with_embeddings(used, negatives.embedding, labels.shape[1])
-            store.write_table(settings.out / LABELS, labels_table(names, labels))
-        store.write_table(settings.out / "negatives.parquet", used, negatives.metadata or None)
-        write_text(settings.out / "settings.toml", config.dump(effective))
-        seconds = round(time.monotonic() - begun, 3)
-        spent = {step: round(sum(row["time"][step] for row in results), 3) for step in STEPS}
-        write_json(
-            settings.out / "manifest.json",
-            {**manifest, "model": model.identity, "datasets": [listed(row) for row in results], "seconds": seconds,
-             "time": spent, "complete": True},
-        )  # fmt: skip
+    # What was fitted to the bank travels as functions; the bank is known by its digests.
+    texts = (names, labels, vectors, negatives.texts)
+    made_of: tuple[Any, ...] = (*texts, [] if groups is None else groups, model.identity, fit.about)
+    results, finished = write_folder(
+        sets, effective, scorer, model, negatives, Resume(effective, made_of), manifest, begun, reporter
+    )
     if model.cached is not None:
         found, asked = model.cached
         reporter.say(f"score: {found:,} of {_counted(asked, 'picture')} from the cache")
@@ -173,8 +139,8 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
         "datasets": results,
         "cached": None if model.cached is None else model.cached[0],
         "warnings": list(reporter.warnings),
-        "seconds": seconds,
-        "time": spent,
+        "seconds": finished["seconds"],
+        "time": finished["time"],
     }
 
 

@@ -127,6 +127,7 @@ def fit_bank(
         "source": source.spec, "rows": len(features), "classes": len(np.unique(of_class[~unknown])),
         "unlabelled": int(unknown.sum()), "left_out": strange, "unreadable": failed,
         "features_sha256": hashlib.sha256(np.ascontiguousarray(features, "<f4").tobytes()).hexdigest(),
+        "classes_sha256": hashlib.sha256(np.ascontiguousarray(of_class, "<i8").tobytes()).hexdigest(),
     }  # fmt: skip
     return Fit(fit_all(settings.score, made), about)
 

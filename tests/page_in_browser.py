@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,11 @@ def hostile_page(root: Path) -> Path:
 
 
 def render(root: Path, folders: list[Path], **options: Any) -> Path:
+    """Returns the page; ``rows.json`` beside its folder holds the figures as the stage returns them, unrounded."""
     settings = ReportSettings(scores=tuple(folders), out=root / "report", **options)
-    return Path(report(settings, Reporter(quiet=True))["page"])
+    made = report(settings, Reporter(quiet=True))
+    (root / "rows.json").write_text(json.dumps(made["rows"]), encoding="utf-8")
+    return Path(made["page"])
 
 
 class Opened:

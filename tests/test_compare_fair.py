@@ -72,6 +72,21 @@ def test_equal_runs_are_fair(tmp_path: Path) -> None:
     fair_where_known(runs)
 
 
+@pytest.mark.parametrize("changed", ["features_sha256", "classes_sha256"])
+def test_banks(tmp_path: Path, changed: str) -> None:
+    bank = {"source": "a.parquet", "rows": 9, "features_sha256": "ab", "classes_sha256": "cd"}
+    for name, about in (("a", bank), ("b", {**bank, "source": "b.parquet"}), ("c", {**bank, changed: "ef"})):
+        write_kept(tmp_path / name, WORLD, WORLD.words(8), WORDS, manifest={"bank": about})
+    runs = read_runs([tmp_path / name for name in "abc"])
+    assert fair(runs[:2]) == "neglabel"
+    refused(runs, f'the banks differ: .*"{bank[changed]}".* in a, .*"ef".* in c; score both with the same --bank')
+
+
+def test_a_bank_beside_none(tmp_path: Path) -> None:
+    about = {"rows": 9, "features_sha256": "ab", "classes_sha256": "cd"}
+    refused(pair(tmp_path, manifest={"bank": about}), "the banks differ: none in a, ")
+
+
 @pytest.mark.parametrize("what", UNFAIR)
 def test_each_unfairness_is_named(tmp_path: Path, what: str) -> None:
     other, match = UNFAIR[what]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neglabel.pipeline import metrics
+from neglabel.pipeline.bootstrap import difference, draws
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report.compare import published
 from neglabel.pipeline.report.compare.activation import mean_shares, pool
-from neglabel.pipeline.report.compare.bootstrap import Pair, difference, draws
 from neglabel.pipeline.report.compare.hurting import halves
 from neglabel.pipeline.report.compare.kept import read_kept
 from neglabel.pipeline.report.compare.makeup import NOT_THERE, OTHER_LANGUAGE, lexicographer_files
@@ -22,6 +22,7 @@ from neglabel.pipeline.report.compare.overlap import exact, nearest
 from neglabel.pipeline.report.compare.removal import Removal
 from neglabel.pipeline.report.read import read_runs
 from neglabel.pipeline.scores import neglabel
+from neglabel.pipeline.weighted_metrics import Pair
 
 from .conftest import ROOT
 from .make_kept import LABELS, T, World, unit, write_kept

@@ -147,13 +147,27 @@ def test_damaged_metadata_of_the_negatives(tmp_path: Path, run: Path) -> None:
     assert "neglabel metadata is damaged" in refused(tmp_path, NeglabelError, run)
 
 
-@pytest.mark.parametrize("odd", [{"edges": [0, 1], "all": [1, 2], "kept": [0]}, {"edges": []}, [], None, "x"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"edges": [0, 1], "all": [1, 2], "kept": [0]},
+        {"edges": [0, 1, 1], "all": [1, 2], "kept": [0, 1]},
+        {"edges": [0, 1], "all": [float("nan")], "kept": [0]},
+        {"edges": [0, 10**400], "all": [1], "kept": [0]},
+        {"edges": [[0, 1]], "all": [1], "kept": [0]},
+        {"edges": [0, 1], "all": [1], "kept": ["x"]},
+        {"edges": []},
+        [],
+        None,
+        "x",
+    ],
+)
 def test_an_odd_histogram_costs_the_figure_only(tmp_path: Path, run: Path, odd: object) -> None:
     path = run / "negatives.parquet"
     table = pq.read_table(path)
     facts = json.loads(table.schema.metadata[b"neglabel"]) | {"histogram": odd}
     pq.write_table(table.replace_schema_metadata({b"neglabel": json.dumps(facts).encode()}), path)
-    report(ReportSettings(scores=(run,), out=tmp_path / "report"), Reporter(quiet=True))
+    report(ReportSettings(scores=(run,), out=tmp_path / "report", bootstrap=0, cases=0), Reporter(quiet=True))
     assert "Distance of every candidate" not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 

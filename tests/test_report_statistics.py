@@ -174,7 +174,10 @@ def test_spread_over_seeds(tmp_path: Path) -> None:
         seeded(tmp_path / "longer", 3, 0.5, ["a", "b"]),
         folder(tmp_path / "mined", {"neglabel": logits(9, 0.5), "mcm": logits(0, 0.1)}, words=["x"]),
     ]
-    runs = read_runs([*folders, *more])
+    fitted = seeded(tmp_path / "fitted", 4, 0.5, [f"w4{j}" for j in range(9)])
+    about = json.loads((fitted / "manifest.json").read_text(encoding="utf-8")) | {"bank": {"features_sha256": "ab"}}
+    (fitted / "manifest.json").write_text(json.dumps(about), encoding="utf-8")
+    runs = read_runs([*folders, *more, fitted])
     rows = [row for run in runs for row in measure.metric_rows(run, "id-positive")]
     found = seeds.spreads(runs, rows)
     assert {(s.runs, s.score) for s in found} == {(("r0", "r1", "r2"), "neglabel")}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from neglabel import NeglabelError, UsageError
+from neglabel.pipeline import score_sets
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score import score
 from neglabel.pipeline.scores import group_negatives
@@ -103,6 +106,41 @@ def test_embeddings_reach_the_scores_that_compare_them(world: Path) -> None:
         ours, theirs = np.exp(similarity(a) / 0.01).sum(1), np.exp(similarity(b) / 0.01)
         shares = [ours / (ours + theirs[:, group].sum(1)) for group in groups]
         np.testing.assert_allclose(found[name], np.mean(shares, axis=0), rtol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("changed", ["nothing", "bank", "features", "classes"])
+def test_a_killed_run_is_not_taken_up_with_another_bank(
+    world: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Another file; the same name with other features, or with the same features as other classes."""
+    inner = score_sets._blocks
+    scored: list[str] = []
+
+    def interrupted(source: Any, model: Any) -> Any:
+        scored.append(Path(source.spec).stem)
+        yield from inner(source, model)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    bank = world / "bank.parquet"
+    asked = options(world, bank=str(bank), score=["mahalanobis"])
+    with pytest.raises(KeyboardInterrupt):
+        run(asked)
+    features, label = vectors(bank), pq.read_table(bank)["label"].to_pylist()
+    if changed == "bank":
+        asked = options(world, bank=str(write(world / "other.parquet", features[::-1], label=label[::-1])))
+        asked = asked.model_copy(update={"score": ("mahalanobis",)})
+    elif changed == "features":
+        write(bank, features[:, ::-1], label=label)
+    elif changed == "classes":
+        write(bank, features, label=[*label[:4], *np.roll(label[4:], 1)])
+    run(asked)
+    assert scored == ["id", "ood", *(["id"] if changed != "nothing" else []), "ood"]
+    taken_up = {name: rows(world, name)["mahalanobis"] for name in ("in", "far")}
+    shutil.rmtree(world / "out")
+    run(asked)
+    assert taken_up == {name: rows(world, name)["mahalanobis"] for name in ("in", "far")}
 
 
 def test_blocks_and_slabs_change_nothing(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

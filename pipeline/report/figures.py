@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neglabel.pipeline.metrics import Convention, acceptance_threshold, fpr95
 from neglabel.pipeline.report import svg
 from neglabel.pipeline.report.read import DataSet, Run
+from neglabel.pipeline.report.shapes import histogram_of
 from neglabel.pipeline.report.tables import SCORE_NAMES
 
 BINS = 56
@@ -105,14 +106,13 @@ def _thin(x: NDArray[Any], y: NDArray[Any], points: int = 160) -> NDArray[np.int
     return np.unique(np.clip(np.searchsorted(way, targets), 0, len(x) - 1))
 
 
-def distances(histogram: Mapping[str, Sequence[float]], cut: float | None) -> str | None:
-    """Distances d of all candidates and of those kept, the cut marked; None where there is no usable histogram."""
-    try:
-        edges, every, kept = (np.asarray(histogram[key], dtype=np.float64) for key in ("edges", "all", "kept"))
-    except (KeyError, TypeError, ValueError):
+def distances(metadata: Mapping[str, Any], cut: float | None) -> str | None:
+    """Distances d of all candidates and of those kept, the cut marked; None where the negatives' metadata has no usable
+    histogram."""
+    found = histogram_of(metadata)
+    if found is None:
         return None
-    if len(edges) < 2 or not len(every) == len(kept) == len(edges) - 1 or every.sum() <= 0:
-        return None
+    edges, every, kept = found
     shown = np.flatnonzero(every)
     first, last = shown[0], shown[-1] + 1
     with svg.axes(height=240, left=48, top=30) as ax:

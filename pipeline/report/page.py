@@ -77,7 +77,7 @@ def render(
         unreadable=[(run.name, data.name, data.unreadable) for run in runs for data in run.sets if data.unreadable],
         distributions=_figures((s, figures.distributions(main, s)) for s in main.scores),
         rocs=_figures(_rocs(main, settings)),
-        distances=_figures([("", figures.distances(_histogram(main), words.cut(main.negatives)))]),
+        distances=_figures([("", figures.distances(main.negatives.metadata, words.cut(main.negatives)))]),
         words=table,
         first_words=words.first(table, 50),
         active=words.active(main),
@@ -110,11 +110,6 @@ def _rocs(run: Run, settings: ReportSettings) -> list[tuple[str, str | None]]:
 def _figures(found: Any) -> list[tuple[str, Markup]]:
     # Figures are markup that we wrote; matplotlib has escaped the names in them.
     return [(name, Markup(text)) for name, text in found if text is not None]
-
-
-def _histogram(run: Run) -> Mapping[str, Any]:
-    histogram = run.negatives.metadata.get("histogram")
-    return histogram if isinstance(histogram, dict) else {}
 
 
 def _source(run: Run) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _but_for_seeds(run: Run) -> str:
     mined = run.negatives.metadata
     parts = [
         _plain(run.manifest["settings"]), _plain(mined.get("settings") or {}), run.random, run.negatives.count,
-        run.labels, run.manifest.get("model"), run.manifest["scores"],
+        run.labels, run.manifest.get("model"), run.manifest["scores"], run.manifest.get("bank"),
         [(data.name, data.role, data.texts("id")) for data in run.sets],
         hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest(),
     ]  # fmt: skip

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
@@ -13,6 +15,7 @@ from neglabel import NeglabelError
 from neglabel.corpora.uri import Location
 
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Floats = NDArray[np.float64]
 _Table = dict[str, Any] | None
 
 
@@ -21,12 +24,6 @@ class _Manifest(TypedDict, total=False):
     model: _Table
     versions: _Table
     time: dict[str, _Number] | None
-
-
-class _Histogram(TypedDict):
-    edges: list[_Number]
-    all: list[_Number]
-    kept: list[_Number]
 
 
 class _Near(TypedDict, total=False):
@@ -42,7 +39,6 @@ class _Mined(TypedDict, total=False):
     model: _Table
     labels: _Table
     counts: _Table
-    histogram: _Histogram | None
     nearest: list[_Near] | None
 
 
@@ -58,15 +54,28 @@ def check_manifest(manifest: Mapping[str, Any], path: Location) -> None:
 def check_mined(table: pa.Table, metadata: Mapping[str, Any], path: Location) -> None:
     """Raises NeglabelError where columns of the negatives, or what ``mine`` said of them, are of another kind."""
     _check(_MINED, metadata, path, "run `mine` and `score` again")
-    histogram = metadata.get("histogram")
-    if histogram and not len(histogram["edges"]) - 1 == len(histogram["all"]) == len(histogram["kept"]):
-        raise NeglabelError(f"{path} is damaged (histogram); run `mine` and `score` again")
     for field in table.schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         words = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         numbers = pa.types.is_floating(kind) or pa.types.is_integer(kind)
         if (field.name in _WORDS and not words) or (field.name in _NUMBERS and not numbers):
             raise NeglabelError(f"{path}: `{field.name}` is {kind}; run `score` again")
+
+
+def histogram_of(metadata: Mapping[str, Any]) -> tuple[Floats, Floats, Floats] | None:
+    """(B + 1,) edges, (B,) counts of all candidates and (B,) of those kept, of what ``mine`` said of the negatives.
+
+    None where there is none, or one that nothing can be drawn from: it costs a figure, not the report.
+    """
+    try:
+        edges, every, kept = (np.asarray(metadata["histogram"][key], np.float64) for key in ("edges", "all", "kept"))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not edges.ndim == every.ndim == kept.ndim == 1 or not len(edges) - 1 == len(every) == len(kept) > 0:
+        return None
+    finite = all(np.isfinite(part).all() for part in (edges, every, kept))
+    whole = finite and (np.diff(edges) > 0).all() and min(every.min(), kept.min()) >= 0 and every.sum() > 0
+    return (edges, every, kept) if whole else None
 
 
 def _check(kind: TypeAdapter[Any], value: Mapping[str, Any], path: Location, remedy: str) -> None:

@@ -76,6 +76,15 @@ def _groups(run: Run) -> Any:
     return found
 
 
+def _bank(run: Run) -> Any:
+    """Features and classes that scores were fitted to."""
+    about = run.manifest.get("bank")
+    if not about:
+        return "none"
+    keys = ("rows", "features_sha256", "classes_sha256")
+    return {key: about[key] for key in keys if key in about}
+
+
 #: What must be equal, how to read it, and what makes it equal; ``{least}``: the fewest candidates of any run.
 RULES: Sequence[tuple[str, Callable[[Run], Any], str]] = (
     ("the ID labels", lambda run: list(run.labels), "score both with the same --labels"),
@@ -96,6 +105,7 @@ RULES: Sequence[tuple[str, Callable[[Run], Any], str]] = (
     ("the ways to rank parts of speech", lambda run: _mined(run, "per_pos"), "mine both with or without --per-pos"),
     ("the rules for ID names", lambda run: _mined(run, "keep_id_names"), "mine both with or without --keep-id-names"),
     ("the scores", lambda run: list(run.scores), "score both with the same --score"),
+    ("the banks", _bank, "score both with the same --bank"),
     ("the temperatures", _temperatures, "score both with the same --temperature"),
     ("the groups", _groups, "score both with the same --groups"),
     ("the orders of groups", lambda run: _settings(run, "group_order"), "score both with the same --group-order"),

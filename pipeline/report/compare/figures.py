@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from neglabel.pipeline.report import svg
 from neglabel.pipeline.report.compare.gather import Line
+from neglabel.pipeline.report.shapes import histogram_of
 
 _STEP = 40.0
 
@@ -45,7 +45,7 @@ def differences(lines: Sequence[Line], metric: Literal["auroc", "fpr95"]) -> str
 
 def distances(lines: Sequence[Line]) -> str | None:
     """Distances of every candidate and of the negatives, a row a run, one axis; None where no run has a histogram."""
-    found = [(line, parts) for line in lines if (parts := _histogram(line.run.negatives.metadata)) is not None]
+    found = [(line, parts) for line in lines if (parts := histogram_of(line.run.negatives.metadata)) is not None]
     if not found:
         return None
     with svg.axes(height=44 + 58.0 * len(found), top=4) as ax:
@@ -70,12 +70,3 @@ def distances(lines: Sequence[Line]) -> str | None:
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.set_xlabel("distance d to the ID labels (high = far)")
         return svg.inline(ax, "distances of sources")
-
-
-def _histogram(metadata: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...] | None:
-    try:
-        edges, every, kept = (np.asarray(metadata["histogram"][key], np.float64) for key in ("edges", "all", "kept"))
-    except (KeyError, TypeError, ValueError):
-        return None
-    whole = len(edges) >= 2 and len(every) == len(kept) == len(edges) - 1 and every.sum() > 0
-    return (edges, every, kept) if whole else None

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
+from neglabel.pipeline.bootstrap import Difference, difference, draws
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report.compare import activation, equal, fair, hurting, makeup, overlap
-from neglabel.pipeline.report.compare.bootstrap import Difference, difference, draws
 from neglabel.pipeline.report.compare.kept import Kept, has_kept, read_kept
 from neglabel.pipeline.report.compare.published import Published, published_of
 from neglabel.pipeline.report.measure import AVERAGE

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neglabel.pipeline.bootstrap import Difference, Floats, difference, draws
 from neglabel.pipeline.metrics import Convention
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report.compare.activation import mean_shares
-from neglabel.pipeline.report.compare.bootstrap import Difference, Floats, difference, draws
 from neglabel.pipeline.report.compare.judge import Halves, judged
 from neglabel.pipeline.report.compare.kept import Kept, same_words
 from neglabel.pipeline.report.compare.removal import Indices

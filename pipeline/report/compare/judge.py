@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError
+from neglabel.pipeline.bootstrap import Floats
 from neglabel.pipeline.progress import Reporter
-from neglabel.pipeline.report.compare.bootstrap import Floats
 from neglabel.pipeline.report.compare.kept import Kept
 from neglabel.pipeline.report.compare.removal import Indices, Removal
 from neglabel.pipeline.scores.neglabel import Groups, fused_groups, group_negatives
