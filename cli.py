@@ -62,8 +62,8 @@ def _call(stage: str, kind: type[BaseModel], given: Mapping[str, Any], file: Pat
     return getattr(import_module(module), function)(made, reporter)
 
 
-def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, quiet: bool) -> None:
-    """Run a stage; print its summary, or one sentence and the exit code of what went wrong."""
+def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, quiet: bool) -> dict[str, Any]:
+    """Run a stage; print its summary and return it, or one sentence and the exit code of what went wrong."""
     from neglabel.pipeline.progress import Reporter
     from neglabel.pipeline.summary import STOPPED, show
 
@@ -79,6 +79,7 @@ def _finish(name: str, work: Callable[[Any], dict[str, Any]], as_json: bool, qui
         typer.echo(json.dumps(summary, ensure_ascii=False, indent=1))
     elif not quiet:
         show(name, summary)
+    return summary
 
 
 _add("encode", options.EncodeSettings, "neglabel.pipeline.encode:encode")
@@ -113,6 +114,21 @@ def corpora(
         return list_corpora()
 
     _finish("corpora", work, as_json, quiet=False)
+
+
+@app.command(help="The data sets that `score` knows by name; with a root, whether they are there as expected.")
+def datasets(
+    names: list[str] = typer.Argument(None, metavar="[NAME]...", help="Data sets; default: all.", show_default=False),
+    root: str = typer.Option(None, "--root", metavar="DIR", help="Folder of the data sets (default: $NEGLABEL_DATA)."),
+    as_json: bool = typer.Option(False, "--json", help="Print the list as JSON on stdout."),
+) -> None:
+    def work(reporter: Any) -> dict[str, Any]:
+        from neglabel.pipeline import dataset_check
+
+        return dataset_check.datasets(names or [], root, reporter)
+
+    if _finish("datasets", work, as_json, quiet=False)["wrong"]:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -39,17 +39,24 @@ def parse(spec: Spec, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     head, _, tail = spec.partition(":")
     if head in known:
         return head, _options(spec, tail)
-    if location(spec).exists():
+    if _is_there(spec):
         return "file", {"path": spec}
     path, colon, tail = spec.rpartition(":")
     # An option `path` would be another file: then the head is meant to be a corpus.
     # The last colon of a URI may be its endpoint's port.
     colon = colon if not is_uri(spec) or re.match(r"[a-z_-]+=", tail) else ""
-    if colon and "=" in tail and location(path).exists() and "path" not in (options := _options(spec, tail)):
+    if colon and "=" in tail and _is_there(path) and "path" not in (options := _options(spec, tail)):
         return "file", {"path": path, **options}
     corpora = ", ".join(name for name in known if name != "file")
     missing = path if colon and "=" in tail else spec
     raise UsageError(f"no corpus or file `{missing}`; corpora: {corpora}; or the path of a file of words")
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return location(path).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UsageError(f"corpus `{path[:100]}` can't be looked for ({error.strerror}); name another path") from None
 
 
 def _options(spec: str, tail: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _engine(settings: EncodeSettings, reporter: Reporter) -> Local | RayPool:
         return RayPool(settings, reporter)
     from neglabel.pipeline.encode_local import Local
 
-    return Local(settings, reporter.say)
+    return Local(settings, reporter)
 
 
 def _encode(

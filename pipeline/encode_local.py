@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from neglabel.pipeline.clock import Clock
@@ -10,6 +10,7 @@ from neglabel.pipeline.encode_work import Record, encode_here
 from neglabel.pipeline.encode_workers import Facts, Recipe, check_devices, encode_in_processes, places
 from neglabel.pipeline.models import resolve_device
 from neglabel.pipeline.precision import load_settled
+from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.settings import EncodeSettings
 from neglabel.pipeline.shard_words import ShardWords
 from neglabel.pipeline.text_encoder import TextEncoder
@@ -26,12 +27,12 @@ class Local:
     Raises what loading a model raises; UsageError for more devices than there are.
     """
 
-    def __init__(self, settings: EncodeSettings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: EncodeSettings, reporter: Reporter) -> None:
         check_devices(resolve_device(settings.device).type, settings.devices)
         self.settings = settings
-        loaded, choice = load_settled(settings, say)
+        loaded, choice = load_settled(settings, reporter.say)
         loaded.model.visual = None  # more than half of a model's memory, and no word needs it
-        self.encoder = TextEncoder.of(loaded, settings.batch_size, say)
+        self.encoder = TextEncoder.of(loaded, settings.batch_size, reporter.warn)
         self.device, self.apart = str(loaded.device), loaded.device.type == "cuda"
         self.facts = Facts(
             loaded.identity, loaded.precision, choice, loaded.device.type, self.encoder.path, self.encoder.token_budget

@@ -122,9 +122,13 @@ def claim_folder(folder: Location, kind: str, create: bool = True) -> None:
     A folder is ours if it is empty, or its ``manifest.json`` is of ``kind``.
 
     Raises:
-        UsageError: it is a file, or holds other things.
+        UsageError: it is a file, holds other things, or can't be looked at.
     """
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:
+        raise UsageError(f"--out {str(folder)[:200]} can't be looked at: {error.strerror}") from None
+    if is_file:
         raise UsageError(f"--out {folder} is a file; name a folder")
     if isinstance(folder, Path):
         sweep(folder)

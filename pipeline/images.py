@@ -10,6 +10,7 @@ spec                        pictures
 ``hf:NAME``                 a Hugging Face data set; ``hf:NAME:CONFIG`` one of its configurations
 ``hf:imagefolder:DIR``      a folder as ``datasets`` reads it
 ``hf:…@SPLIT``              that split; may be left out where there is one only
+``dataset:NAME,root=DIR``   a known data set (:mod:`neglabel.pipeline.known_datasets`); its labels are class names
 ``FILE.parquet``            with ``embedding``: nothing to decode; else with ``image``, as the Hugging Face hub has them
 ==========================  ==========================================================================================
 
@@ -34,6 +35,7 @@ from PIL import Image, UnidentifiedImageError
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.uri import Location, Remote, is_uri, location
+from neglabel.pipeline.known_datasets import DATASET
 from neglabel.pipeline.remember import remembered
 
 #: Extensions that a folder is searched for, in lower case.
@@ -96,10 +98,12 @@ def open_images(spec: str) -> Source:
         UsageError: nothing there, no pictures, a malformed list, an unknown data set or split.
         NeglabelError: a file or data set that can't be read.
     """
-    from neglabel.pipeline import image_datasets, image_sources, image_tables
+    from neglabel.pipeline import dataset_find, image_datasets, image_sources, image_tables
 
     if spec.startswith(HF):
         return image_datasets.hugging_face(spec)
+    if spec.startswith(DATASET):
+        return dataset_find.images(spec)
     listed, root = list_and_root(spec)
     if root and (is_uri(listed) or not Path(spec).exists()):
         return image_sources.image_list(spec, location(listed), location(root))
@@ -107,7 +111,9 @@ def open_images(spec: str) -> Source:
     if path.is_dir():
         return image_sources.folder(path)
     if not path.exists():
-        raise UsageError(f"pictures {spec} do not exist; name a file, folder, LIST.txt[@ROOT], FILE.parquet or hf:NAME")
+        raise UsageError(
+            f"pictures {spec} do not exist; name a file, folder, LIST.txt[@ROOT], FILE.parquet, hf:NAME or dataset:NAME"
+        )
     suffix = path.suffix.lower()
     if suffix == ".txt":
         return image_sources.image_list(spec, path, path.parent)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
+from neglabel.pipeline.named_labels import NamedLabels
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
 
@@ -29,11 +30,11 @@ class Labels:
     prompts: tuple[str, ...]
 
 
-def is_parquet(path: Location) -> bool:
+def is_parquet(path: Location | NamedLabels) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def read_lines(path: Location, what: str) -> list[str]:
+def read_lines(path: Location | NamedLabels, what: str) -> list[str]:
     """Non-empty lines of a UTF-8 text file, stripped. Raises UsageError where it is missing, no text, or empty."""
     try:
         # Not splitlines(), which would also split at characters that a name may hold (U+2028, a vertical tab).
@@ -47,7 +48,7 @@ def read_lines(path: Location, what: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def label_names(path: Location) -> list[str]:
+def label_names(path: Location | NamedLabels) -> list[str]:
     """The names alone, in class order. Raises as :func:`load_labels` does."""
     if not is_parquet(path):
         return read_lines(path, "labels")
@@ -58,7 +59,7 @@ def label_names(path: Location) -> list[str]:
 
 
 def load_labels(
-    path: Location, prompts: Sequence[str], encoder: Callable[[], TextEncoder] | None, reporter: Reporter
+    path: Location | NamedLabels, prompts: Sequence[str], encoder: Callable[[], TextEncoder] | None, reporter: Reporter
 ) -> Labels:
     """Read ID labels; several prompts are averaged after normalising, and the mean normalised again.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from neglabel.corpora.uri import Remote
 from neglabel.pipeline.engine import Address, Engine
+from neglabel.pipeline.named_labels import LabelsPlace, NamedLabels
 from neglabel.pipeline.option_types import Device, Location, Many, Share, StageSettings
 from neglabel.pipeline.presets import PresetName
 
@@ -19,9 +22,9 @@ class MineSettings(StageSettings):
         description="stores of `encode`, or Parquet files with text, embedding"
     )
     labels: Annotated[
-        tuple[Location, ...] | Location, Many, AfterValidator(lambda v: v[0] if len(v) == 1 else v)
+        tuple[LabelsPlace, ...] | LabelsPlace, Many, AfterValidator(lambda v: v[0] if len(v) == 1 else v)
     ] = Field(
-        description="ID labels: a text file, one a line, or Parquet with text, embedding; several are mined in one pass"
+        description="ID labels: a text file, one a line, Parquet with text, embedding, or dataset:NAME; or several"
     )
     out: Location = Field(description="FILE.parquet for the negative labels; with several --labels a folder of such")
     work: Location | None = Field(
@@ -64,7 +67,7 @@ class MineSettings(StageSettings):
         return self
 
     @property
-    def label_sets(self) -> tuple[Location, ...]:
+    def label_sets(self) -> tuple[Path | Remote | NamedLabels, ...]:
         """The files of ``labels``, however many."""
         return self.labels if isinstance(self.labels, tuple) else (self.labels,)
 

@@ -42,9 +42,19 @@ def find_model(name: str, pretrained: str | None, quickgelu: bool | None) -> Mod
         UsageError: unknown model or tag, missing file, or it isn't known whether the weights need QuickGELU.
         NeglabelError: weights can't be downloaded, a config can't be read.
     """
-    if name in PACKAGED or (Path(name) / CONFIG).is_file():
+    if name in PACKAGED or _is_file(Path(name) / CONFIG):
         return _folder(name, pretrained, quickgelu)
+    if "/" in name and Path(name).is_dir():
+        raise UsageError(f"--model {name}: the folder has no {CONFIG}; name a folder with one, or an open_clip model")
     return _named(name.replace("/", "-"), pretrained, quickgelu)
+
+
+def _is_file(path: Path) -> bool:
+    """Raises NeglabelError where the file system doesn't say."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise NeglabelError(f"{str(path)[:200]} can't be looked at ({error.strerror})") from None
 
 
 def configured_dimension(name: str) -> int | None:
@@ -66,12 +76,13 @@ def _folder(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelS
     try:
         whole = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config, preprocess = dict(whole["model_cfg"]), dict(whole.get("preprocess_cfg", {}))
+        config |= {tower: dict(config[tower]) for tower in ("vision_cfg", "text_cfg")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NeglabelError(f"{folder / CONFIG} can't be read as an open_clip config ({error!r})") from None
     weights = Path(pretrained) if pretrained else _weights_in(folder)
-    if not weights.is_file() and (folder / weights).is_file():
+    if not _is_file(weights) and _is_file(folder / weights):
         weights = folder / weights  # a name alone, as a model's identity has it
-    if not weights.is_file():
+    if not _is_file(weights):
         raise UsageError(f"--pretrained {weights}: no such file; a model folder takes a checkpoint FILE, not a tag")
     from neglabel.pipeline.weights import quickgelu_of  # torch: a dry run does without
 
@@ -113,7 +124,7 @@ def _named(name: str, pretrained: str | None, quickgelu: bool | None) -> ModelSo
         gelu = bool(tag.get("quick_gelu", False))
         return ModelSource(name, config, _download(name, pretrained, tag), pretrained, gelu, dict(tag), name)
     path = Path(pretrained)
-    if not path.is_file():
+    if not _is_file(path):
         tags = open_clip.list_pretrained_tags_by_model(name)
         raise UsageError(
             f"--pretrained {pretrained}: neither a file nor a tag of {name} (tags: {', '.join(tags) or 'none'})"

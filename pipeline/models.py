@@ -146,8 +146,10 @@ def _build(source: ModelSource, precision: str, device: torch.device) -> Any:
     kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP
     try:
         model = kind(**{**config, "quick_gelu": source.quick_gelu}, cast_dtype=get_cast_dtype(precision))
-    except (TypeError, OSError, KeyError, RuntimeError, ValueError, AttributeError) as error:
-        raise NeglabelError(f"open_clip can't build {source.name} ({str(error).splitlines()[0]})") from None
+    except Exception as error:
+        # Of a size that doesn't fit, open_clip, timm, transformers and torch each raise their own.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise NeglabelError(f"open_clip can't build {source.name} ({reason})") from None
     _set_model_device_and_precision(model, device, precision, "timm_model_name" in vision)
     return model
 

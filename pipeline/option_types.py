@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from neglabel.corpora.uri import Location, Remote
+from neglabel.pipeline.named_labels import NamedLabels
 
 __all__ = ["Device", "Location", "Many", "NumberPairs", "Pairs", "Share", "StageSettings", "Templates", "Weights"]
 
@@ -82,7 +83,7 @@ NumberPairs = Annotated[Mapping[str, float], BeforeValidator(_pairs)]
 Templates = Annotated[Mapping[str, str], BeforeValidator(_templates)]
 Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
 #: One value or several: a TOML file may say ``x = "a"`` for ``x = ["a"]``.
-Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, Remote, dict)) else v)
+Many = BeforeValidator(lambda v: (v,) if isinstance(v, (str, Path, Remote, NamedLabels, dict)) else v)
 
 
 class StageSettings(BaseModel):

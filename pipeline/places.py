@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neglabel import UsageError
 from neglabel.corpora import ADAPTERS
 from neglabel.corpora.uri import is_uri, join
 from neglabel.pipeline.images import list_and_root
+from neglabel.pipeline.known_datasets import DATASET, asked
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
 from neglabel.pipeline.score_settings import ScoreSettings
 
@@ -24,14 +26,23 @@ def corpus_in(folder: Path, spec: str | Mapping[str, Any]) -> Any:
         return f"{head}:{','.join(placed)}" if placed else head
     if is_uri(spec):
         return spec
-    if (folder / spec).exists():
+    if _exists(folder / spec):
         return str(folder / spec)
     path, colon, options = spec.rpartition(":")
-    return f"{folder / path}:{options}" if colon and (folder / path).exists() else spec
+    return f"{folder / path}:{options}" if colon and _exists(folder / path) else spec
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UsageError(f"{str(path)[:200]} can't be looked at: {error.strerror}") from None
 
 
 def images_in(folder: Path, spec: str) -> str:
     """A spec of pictures (see ``pipeline/images.py``) with its paths taken from ``folder``."""
+    if spec.startswith(DATASET):
+        return str(asked(spec).below(folder))
     if spec.startswith("hf:imagefolder:"):
         return f"hf:imagefolder:{folder / spec.removeprefix('hf:imagefolder:')}"
     if spec.startswith("hf:"):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from neglabel.pipeline.named_labels import LabelsPlace
 from neglabel.pipeline.option_types import UNSAFE, Device, Location, Many, StageSettings
 from neglabel.pipeline.presets import PresetName
 
@@ -21,7 +22,7 @@ class RunSettings(StageSettings):
     """All four stages in one file; the tables hold the stages' own options."""
 
     out: Location = Field(description="folder of everything the run writes")
-    labels: Location = Field(description="ID labels: a text file, one a line")
+    labels: LabelsPlace = Field(description="ID labels: a text file, one a line, or dataset:NAME")
     corpus: Annotated[tuple[str | dict[str, Any], ...], Many] = Field((), description="as in `encode`")
     sources: dict[str, Source] | None = Field(None, description="NAME = corpus or corpora: sources to compare")
     source_candidates: int | None = Field(

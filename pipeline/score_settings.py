@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from neglabel.pipeline.engine import Address, Engine
+from neglabel.pipeline.named_labels import LabelsPlace
 from neglabel.pipeline.option_types import Device, Location, Many, NumberPairs, Pairs, StageSettings
 
 
@@ -14,7 +15,9 @@ class ScoreSettings(StageSettings):
     """Pictures against ID labels and negative labels → scores."""
 
     negatives: Location = Field(description="file of `mine`, or a text file of words, one a line")
-    labels: Location = Field(description="ID labels: a text file, one a line, or Parquet with text, embedding")
+    labels: LabelsPlace = Field(
+        description="ID labels: a text file, one a line, Parquet with text, embedding, or dataset:NAME"
+    )
     out: Location = Field(description="folder of the scores")
     id: Pairs = Field({}, description="NAME=IMAGES: pictures of the ID classes")
     ood: Pairs = Field({}, description="NAME=IMAGES: pictures of other things")

@@ -144,6 +144,13 @@ def _corpora(summary: Mapping[str, Any], console: Console) -> None:
     console.print("Write NAME or NAME:option=value,option=value; see docs/corpora.md.", markup=False)
 
 
+def _datasets(summary: Mapping[str, Any], console: Console) -> None:
+    from neglabel.pipeline.dataset_check import lines
+
+    for line in lines(summary):
+        console.print(line, markup=False)
+
+
 def _percent(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else "no evidence"
 
@@ -156,4 +163,7 @@ STOPPED = {
     "sweep": "finished steps stay, the same command goes on from there",
     "quickstart": "what is finished stays, the same command goes on from there",
 }
-_PARTS = {"encode": _encode, "mine": _mine, "score": _score, "report": _report, "sweep": _sweep, "corpora": _corpora}
+_PARTS = {
+    "encode": _encode, "mine": _mine, "score": _score, "report": _report, "sweep": _sweep, "corpora": _corpora,
+    "datasets": _datasets,
+}  # fmt: skip

@@ -110,8 +110,7 @@ def _claimed(chosen: Sequence[tuple[SweepFile, Cell]], settings: SweepSettings) 
         return _planned(chosen, settings, out)
     except UsageError:
         if new:
-            for name in ("world", "labels"):
-                shutil.rmtree(out / name, ignore_errors=True)
+            shutil.rmtree(out / "world", ignore_errors=True)
             (out / "manifest.json").unlink(missing_ok=True)
             with suppress(OSError):
                 out.rmdir()

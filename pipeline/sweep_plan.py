@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora import check_corpus
-from neglabel.pipeline import config, files
+from neglabel.pipeline import config
 from neglabel.pipeline.images import open_images
+from neglabel.pipeline.known_datasets import DATASET
 from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.mine_sizes import asked_for
 from neglabel.pipeline.presets import PRESETS
@@ -25,7 +25,6 @@ from neglabel.pipeline.settings import EncodeSettings, ReportSettings
 from neglabel.pipeline.sweep_grid import Cell
 from neglabel.pipeline.sweep_settings import SweepFile
 
-DATASET = "dataset:"
 #: What a sweep decides or has no use for, beside what every run decides.
 FIXED = {
     "mine": frozenset({"text_out", "work"}),
@@ -85,10 +84,8 @@ def plan(
 
 def _planned(file: SweepFile, cell: Cell, out: Path, root: Path | None, folder: Path) -> Planned:
     # Absolute, since a page and a store name where things lie.
-    out, folder, run = out.absolute(), folder.absolute(), cell.run
-    if str(run.get("labels", "")).startswith(DATASET):
-        run["labels"] = str(_names(str(run["labels"]), out, root))
-    settings = config.make(RunSettings, {**_rooted(run, root), "out": str(out)})
+    out, folder = out.absolute(), folder.absolute()
+    settings = config.make(RunSettings, {**_rooted(cell.run, root), "out": str(out)})
     make, words, step = Stages(settings, folder, FIXED), out / "steps" / "words", out / "steps" / "step"
     encode = make.encode(settings.corpus, words)
     preset = PRESETS[settings.preset]
@@ -150,7 +147,9 @@ def _rooted(run: dict[str, Any], root: Path | None) -> dict[str, Any]:
     """With the root filled in where a data set's spec has none."""
     if root is None:
         return run
-    score = dict(run.get("score") or {})
+    run, score = dict(run), dict(run.get("score") or {})
+    if isinstance(run.get("labels"), str):
+        run["labels"] = rooted(run["labels"], root)
     for role in ("id", "ood", "images"):
         if isinstance(score.get(role), Mapping):
             score[role] = {name: rooted(str(spec), root) for name, spec in score[role].items()}
@@ -168,19 +167,3 @@ def rooted(spec: str, root: Path | None) -> str:
     if root is None or not spec.startswith(DATASET) or ",root=" in spec:
         return spec
     return f"{spec},root={root.absolute()}"
-
-
-def _names(spec: str, out: Path, root: Path | None) -> Path:
-    """The class names that a data set pins, as a file of labels in the sweep's folder."""
-    from neglabel.pipeline.dataset_find import class_names
-
-    text = "".join(f"{name}\n" for name in class_names(rooted(spec, root)))
-    path = out / "labels" / f"{_plain(spec)}.txt"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        files.write_text(path, text)
-    return path
-
-
-def _plain(spec: str) -> str:
-    name = spec.removeprefix(DATASET)
-    return "-".join(part for part in name.replace(os.sep, "-").split(",") if not part.startswith("root="))

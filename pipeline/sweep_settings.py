@@ -51,7 +51,7 @@ class SweepSettings(StageSettings):
 
 
 #: Folders of a sweep beside those of its files.
-RESERVED = ("steps", "cache", "world", "labels")
+RESERVED = ("steps", "cache", "world")
 
 
 def _flat(values: Any) -> Any:

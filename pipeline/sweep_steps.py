@@ -23,7 +23,9 @@ from neglabel.corpora.spec import parse
 from neglabel.corpora.uri import Location, is_uri
 from neglabel.pipeline import files, images, store
 from neglabel.pipeline.images import open_images
+from neglabel.pipeline.labels import label_names
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
+from neglabel.pipeline.named_labels import NamedLabels
 
 FORMAT, WITNESS = "neglabel-step", "step.json"
 #: How the work is done, which shapes no figure; and where its results lie.
@@ -57,6 +59,10 @@ class Digests:
         if key not in self._known:
             self._known[key] = files.sha256(path)
         return self._known[key]
+
+    def labels(self, place: Location | NamedLabels) -> str:
+        """Of a file of labels; of those that a data set pins, their names."""
+        return digest(label_names(place)) if isinstance(place, NamedLabels) else self.of(place)
 
     def model(self, name: str | None, pretrained: str | None) -> list[str]:
         """Of a model's folder and a checkpoint FILE; names and tags stand for themselves."""

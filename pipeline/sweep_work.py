@@ -86,7 +86,7 @@ class Work:
         """Of candidates that are there."""
         store = self.store(p)
         words = self.once(f"digest {store}", lambda: store_digest(store))
-        inputs = [words, self.digests.of(p.mine.label_sets[0]), *map(self.digests.of, p.mine.exclude), *self._model(p)]
+        inputs = [words, self.digests.labels(p.mine.label_sets[0]), *map(self.digests.of, p.mine.exclude), *self._model(p)]
         return key_of("mine", settings_less(p.mine, HOW | {"candidates", "labels", "exclude"}), inputs)
 
     def base(self, p: Planned) -> str:
@@ -101,7 +101,7 @@ class Work:
         bank = self._pictures(score.bank) if score.bank else ""
         negatives = self.steps.place("mine", "", mined) / NEGATIVES
         words = self.once(f"digest {negatives}", lambda: negatives_digest(negatives))
-        inputs = [words, self.digests.of(score.labels), roles, bank, *self._model(p)]
+        inputs = [words, self.digests.labels(score.labels), roles, bank, *self._model(p)]
         return key_of("score", settings, inputs)
 
     def _pictures(self, spec: str) -> str:

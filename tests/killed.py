@@ -28,10 +28,12 @@ APART = {"seconds", "time", "versions", "embeddings_sha256", "rows_per_second"}
 
 def stage(job: dict[str, Any]) -> None:
     module, function = job["stage"].split(":")
-    given: Any = Path(job["settings"]["file"])
+    given: Any
     if job["kind"]:
         where, name = job["kind"].split(":")
         given = config.make(getattr(import_module(where), name), job["settings"])
+    else:
+        given = Path(job["settings"]["file"])
     getattr(import_module(module), function)(given, Reporter(quiet=True))
 
 
@@ -67,7 +69,7 @@ def content(folders: list[str]) -> dict[str, str]:
         if path.suffix == ".parquet":
             said = repr(pq.read_table(path).to_pydict())
         elif path.suffix == ".json":
-            said = repr(_plain(json.loads(path.read_text())))
+            said = json.dumps(_plain(json.loads(path.read_text())), sort_keys=True)
         else:
             said = path.read_bytes().decode("latin-1")
         found[str(path)] = hashlib.sha256(said.encode()).hexdigest()

@@ -38,7 +38,7 @@ def encode(box: Path, out: Path) -> dict[str, Any]:
     return _shown("encode", encode(config.make(EncodeSettings, given), _quiet()))
 
 
-def mine(box: Path, out: Path, **more: Any) -> dict[str, Any]:
+def mine(box: Path, out: Path, /, **more: Any) -> dict[str, Any]:
     from neglabel.pipeline.mine import mine
 
     given = {"candidates": [box / "store"], "labels": box / "labels" / "labels.parquet", "out": out / "n.parquet",
@@ -51,7 +51,7 @@ def _mine_listed(box: Path, out: Path) -> dict[str, Any]:
     return mine(box, out, labels=box / "labels" / "names.txt", model=str(box / "model"))
 
 
-def score(box: Path, out: Path, **more: Any) -> dict[str, Any]:
+def score(box: Path, out: Path, /, **more: Any) -> dict[str, Any]:
     from neglabel.pipeline.score import score
 
     given = {"negatives": box / "negatives" / "n.parquet", "labels": box / "labels" / "labels.parquet",
@@ -60,7 +60,7 @@ def score(box: Path, out: Path, **more: Any) -> dict[str, Any]:
     return _shown("score", score(config.make(ScoreSettings, given), _quiet()))
 
 
-def pictures(box: Path, out: Path, **more: Any) -> dict[str, Any]:
+def pictures(box: Path, out: Path, /, **more: Any) -> dict[str, Any]:
     given = {"id": {"p": str(box / "pictures")}, "ood": {"q": f"{box / 'lists' / 'list.txt'}@{box / 'others'}"},
              "model": str(box / "model"), "workers": 2, "batch_size": 4}  # fmt: skip
     return score(box, out, **{**given, **more})

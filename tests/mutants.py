@@ -130,6 +130,9 @@ def _fresh(world: Path, box: Path, out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(world, box, symlinks=True)
     out.mkdir()
+    # A store is continued with the settings that it was begun with, and they name files by absolute paths.
+    manifest = box / "store" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(str(world), str(box)))
 
 
 def _listing(place: Path, box: Path, kind: Kind) -> dict[str, Any]:

@@ -107,6 +107,8 @@ SCORE = ["score", "--negatives", "{words}", "--labels", "{labels}", "--out", "{t
         (["encode", "wordnet", "--out", "{tmp}/o", "--model", "VIT-B16"], 2, "no such open_clip model"),
         (["encode", "wordnet", "--out", "{tmp}"], 2, "holds something else"),
         (["encode", "wordnet", "--out", "{words}"], 2, "is a file; name a folder"),
+        (["encode", "wordnet", "--out", "x" * 5_000], 2, "x" * 100),
+        (["encode", "x" * 5_000, "--out", "{tmp}/o"], 2, "x" * 100),
         (["report", "{tmp}/no", "--out", "{tmp}/r"], 2, "{tmp}/no"),
         (["run", "{tmp}/no.toml"], 2, "can't read config"),
         (["mine", "{broken}", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 1, "not a whole Parquet file"),

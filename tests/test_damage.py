@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,19 @@ def test_a_file_that_claims_more_than_it_can_hold_is_refused_unread(tmp_path: Pa
         check_corpus(str(tmp_path / "w.parquet"))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_is_measured_before_it_is_decoded(tmp_path: Path) -> None:
     side = int(MAX_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "x.png")
-    with warnings.catch_warnings(record=True) as said, pytest.raises(Image.DecompressionBombError) as caught:
+    with pytest.raises(Image.DecompressionBombError) as caught:
         decode(tmp_path / "x.png")
     assert reason(caught.value) == "more pixels than is safe to decode"
-    assert not said
+    # pytest sets its own filters of warnings: what a user sees is seen in a process without it.
+    code = f"from neglabel.pipeline.images import Path, decode; decode(Path({str(tmp_path / 'x.png')!r}))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "DecompressionBombError" in ran.stderr
+    assert "Warning" not in ran.stderr
 
 
 @pytest.mark.parametrize("damage", ["offset", "column", "zero"])
@@ -113,3 +120,9 @@ def test_a_cache_s_shard_that_is_whole_and_wrong_is_made_again(tmp_path: Path, d
     assert again.read("ab" * 32) == {}
     assert len(warned) == 1
     assert "encoded again" in warned[0]
+
+
+def test_a_corpus_of_a_name_that_is_too_long_is_one_sentence() -> None:
+    for spec in ("x" * 300, "w" * 300 + ":column=x"):
+        with pytest.raises(NeglabelError, match="can't be looked for \\(File name too long\\)"):
+            check_corpus(spec)

@@ -148,8 +148,16 @@ def test_a_file_where_the_output_should_be_is_one_sentence(tmp_path: Path, stage
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_stage_that_is_killed_loses_nothing_finished_and_heals(tmp_path: Path, tiny_model: Path) -> None:
-    """Before each of its files in turn; the runs are :mod:`tests.killed`. (Of encode: test_encode.)"""
+#: Before which of its files a stage is killed: in every run of the tests, and in `make soak`.
+FEW: dict[str, list[int]] = {"mine": [3], "score": [2, 3, 6], "report": [3], "run": []}
+ALL = {**FEW, "mine": [*range(6)], "score": [*range(9)], "report": [0, 1, 3, 6], "run": [1, 4, 7, 12, 18, 27]}
+
+
+@pytest.mark.parametrize("kills", [FEW, pytest.param(ALL, marks=pytest.mark.soak)], ids=["few", "all"])
+def test_a_stage_that_is_killed_loses_nothing_finished_and_heals(
+    tmp_path: Path, tiny_model: Path, kills: dict[str, list[int]]
+) -> None:
+    """The runs are :mod:`tests.killed`. (Of encode: test_encode.)"""
     world = make_gallery(make_world(tmp_path))
     reporting(world, tmp_path / "unused")
     out = {name: tmp_path / f"out-{name}" for name in ("mine", "work", "score", "report", "run")}
@@ -167,16 +175,16 @@ def test_a_stage_that_is_killed_loses_nothing_finished_and_heals(tmp_path: Path,
     score_settings = json.loads(options(world, out=out["score"]).model_dump_json(exclude_none=True))
     jobs = [
         {"stage": "neglabel.pipeline.mine:mine", "kind": "neglabel.pipeline.mine_settings:MineSettings",
-         "settings": mine_settings, "folders": [str(out["mine"]), str(out["work"])], "kills": list(range(6))},
+         "settings": mine_settings, "folders": [str(out["mine"]), str(out["work"])], "kills": kills["mine"]},
         {"stage": "neglabel.pipeline.score:score", "kind": "neglabel.pipeline.score_settings:ScoreSettings",
-         "settings": score_settings, "folders": [str(out["score"])], "kills": list(range(9))},
+         "settings": score_settings, "folders": [str(out["score"])], "kills": kills["score"]},
         {"stage": "neglabel.pipeline.report:report", "kind": "neglabel.pipeline.settings:ReportSettings",
          "settings": {"scores": [str(world / "scores")], "out": str(out["report"]), "cases": 0},
-         "folders": [str(out["report"])], "kills": [0, 1, 3, 6]},
+         "folders": [str(out["report"])], "kills": kills["report"]},
         {"stage": "neglabel.pipeline.run:run_file", "kind": "", "settings": {"file": str(tmp_path / "run.toml")},
-         "folders": [str(out["run"])], "kills": [1, 4, 7, 12, 18, 27]},
+         "folders": [str(out["run"])], "kills": kills["run"]},
     ]  # fmt: skip
-    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    (tmp_path / "jobs.json").write_text(json.dumps([job for job in jobs if job["kills"]]))
     ran = subprocess.run(
         [sys.executable, "-m", "neglabel.tests.killed", str(tmp_path / "jobs.json")], capture_output=True, text=True,
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -193,4 +201,4 @@ def test_a_stage_that_is_killed_loses_nothing_finished_and_heals(tmp_path: Path,
     assert "scores-in.parquet" not in kept["score", 2]  # not listed yet
     assert "scores-in.parquet" in kept["score", 3]
     assert {"scores-in.parquet", "scores-far.parquet"} <= kept["score", 6]
-    assert "shard-00000.parquet" in kept["run_file", 7]
+    assert not kills["run"] or "shard-00000.parquet" in kept["run_file", 7]

@@ -181,6 +181,40 @@ def test_unknown_names_are_usage_errors(name: str, pretrained: str | None, says:
     assert says in str(error.value)
 
 
+def test_a_folder_without_a_model_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing here: the folder has no open_clip_config\.json"):
+        (tmp_path / "nothing here").mkdir()
+        load_model(str(tmp_path / "nothing here"), device="cpu")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text_cfg": None},
+        {"vision_cfg": None},
+        {"text_cfg": [1]},
+        {"vision_cfg": "ViT"},
+        {"text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 3, "layers": 2}},
+        {"vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "patch_size": 0, "image_size": 32}},
+    ],
+)
+def test_a_config_of_no_model_is_one_sentence(change: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
+    whole = json.loads((tiny_model / "open_clip_config.json").read_text())
+    whole["model_cfg"] = {k: v for k, v in {**whole["model_cfg"], **change}.items() if v is not None}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(whole))
+    (tmp_path / "open_clip_model.safetensors").symlink_to(tiny_model / "open_clip_model.safetensors")
+    with pytest.raises(NeglabelError) as error:
+        load_model(str(tmp_path), device="cpu")
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "pretrained"), [("x" * 5_000, None), ("ViT-B-16", "x" * 5_000)])
+def test_a_name_that_the_file_system_refuses_is_no_traceback(name: str, pretrained: str | None) -> None:
+    with pytest.raises(NeglabelError):
+        load_model(name, pretrained, device="cpu")
+
+
 def test_no_download_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     import open_clip
 

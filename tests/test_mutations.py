@@ -22,7 +22,7 @@ from .mutant_world import build
 
 SEED = 20_261
 #: Mutants a process, and of each kind: in every run of the tests, and in `make soak` (1,001 in all).
-EACH, FEW, MANY = 25, 7, 91
+EACH, FEW, MANY = 25, 2, 91
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks of memory are read as Linux has them")
 

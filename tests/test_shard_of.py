@@ -34,11 +34,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     for part in range(3):
         run_encode(folder / f"p{part}", folder / "words.txt", tiny_model, shard_rows=50, shard_of=f"{part}/3")
     run_encode(folder / "other", folder / "others.txt", tiny_model)
+    run_encode(folder / "labels", folder / "labels.txt", tiny_model)  # once: no model is loaded to mine
     return folder
 
 
 def mined(place: Path, *stores: str, **options: Any) -> Any:
-    given = {"candidates": [place / s for s in stores], "labels": place / "labels.txt", "out": place / "n.parquet"}
+    labels = place / "labels" / "shard-00000.parquet"
+    given = {"candidates": [place / s for s in stores], "labels": labels, "out": place / "n.parquet"}
     mine(make(MineSettings, {**given, "top": 40, "device": "cpu", **options}), Reporter(quiet=True))
     return pq.read_table(place / "n.parquet")
 

@@ -138,6 +138,7 @@ def test_another_error_of_the_tower_is_raised(monkeypatch: pytest.MonkeyPatch) -
 LIMITED = """
 import resource
 import numpy as np, torch
+from neglabel import NeglabelError
 from neglabel.pipeline.models import load_model
 from neglabel.pipeline.text_encoder import TextEncoder
 torch.set_num_threads(1)
@@ -146,21 +147,33 @@ prompts = [f"the nice {i:x} {i * i:x}" for i in range(4_000)]
 calm = TextEncoder.of(loaded).encode(prompts)
 greedy = TextEncoder(loaded.model, loaded.tokenizer, token_budget=1 << 20)
 tokenised = greedy.tokenise(prompts)
-data = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
-resource.setrlimit(resource.RLIMIT_DATA, (data + (40 << 20), -1))
 found = np.empty_like(calm)
-for rows, block in greedy.batches(tokenised):
-    found[rows] = block
-print(greedy.token_budget // greedy.budget_used, np.abs(found - calm).max())
+
+def limited(room):
+    data = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (data + room, -1))
+    found.fill(np.nan)
+    try:
+        for rows, block in greedy.batches(tokenised):
+            found[rows] = block
+        return True
+    except (NeglabelError, MemoryError):
+        return False
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (-1, -1))
+
+# What a single prompt needs hangs on the heap's holes and on what oneDNN makes for it: the least room that suffices.
+room = next(room for room in (int(1.2**n * (24 << 20)) for n in range(15)) if limited(room))
+print(greedy.token_budget // greedy.budget_used, np.abs(found - calm).max(), room >> 20)
 """
 
 
-@pytest.mark.soak  # how much room 40 MB are depends on the heap's holes: not sure enough for every run
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA is Linux's")
 def test_the_budget_is_halved_where_the_system_gives_no_more_memory() -> None:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", LIMITED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    halvings, off = done.stdout.split()
+    halvings, off, _ = done.stdout.split()
     assert int(halvings) >= 2
     assert float(off) <= 1e-6
 
