@@ -159,7 +159,7 @@ def _rooted(run: dict[str, Any], root: Path | None) -> dict[str, Any]:
             score[role] = [f"{name}{equals}{rooted(spec, root)}" for name, equals, spec in named]
     if isinstance(score.get("bank"), str):
         score["bank"] = rooted(score["bank"], root)
-    return {**run, "score": score} if score else run
+    return {**run, **({"score": score} if score else {})}
 
 
 def rooted(spec: str, root: Path | None) -> str:

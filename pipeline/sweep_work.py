@@ -86,7 +86,8 @@ class Work:
         """Of candidates that are there."""
         store = self.store(p)
         words = self.once(f"digest {store}", lambda: store_digest(store))
-        inputs = [words, self.digests.labels(p.mine.label_sets[0]), *map(self.digests.of, p.mine.exclude), *self._model(p)]
+        labels, excluded = self.digests.labels(p.mine.label_sets[0]), [self.digests.of(path) for path in p.mine.exclude]
+        inputs = [words, labels, excluded, *self._model(p)]
         return key_of("mine", settings_less(p.mine, HOW | {"candidates", "labels", "exclude"}), inputs)
 
     def base(self, p: Planned) -> str:
