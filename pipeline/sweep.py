@@ -20,16 +20,14 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.quickstart import unpack
 from neglabel.pipeline.remember import remembering
 from neglabel.pipeline.sweep_grid import Cell, cells, only
+from neglabel.pipeline.sweep_page import write_tables
 from neglabel.pipeline.sweep_plan import Planned, plan
-from neglabel.pipeline.sweep_published import Figure, read_published, without_row
+from neglabel.pipeline.sweep_published import published_of
 from neglabel.pipeline.sweep_settings import SweepFile, SweepSettings, read_sweep
-from neglabel.pipeline.sweep_steps import WITNESS, digest, settings_less
-from neglabel.pipeline.sweep_table import results_csv, summary, summary_csv, summary_md
+from neglabel.pipeline.sweep_steps import digest, settings_less
 from neglabel.pipeline.sweep_work import Result, Tempered, Work, disk_full
 
 FORMAT = "neglabel-sweep"
-#: Folders of ``score`` on a page at most: a page holds every picture of all of them in memory.
-ON_A_PAGE = 20
 
 
 @one_writer(lambda settings, *_: [] if settings.dry_run else [("--out", settings.out)])
@@ -60,7 +58,9 @@ def sweep(settings: SweepSettings, reporter: Reporter) -> dict[str, Any]:
         planned = _claimed(chosen, settings)
         results = _all(planned, Work(settings.out, reporter), reporter)
         made = [
-            _tables(file, [r for r in results if r.planned.file is file], published[file.path.stem], settings, reporter)
+            write_tables(
+                file, [r for r in results if r.planned.file is file], published[file.path.stem], settings, reporter
+            )
             for file in sweeps
         ]
     failed = [r for r in results if r.failed]
@@ -70,24 +70,6 @@ def sweep(settings: SweepSettings, reporter: Reporter) -> dict[str, Any]:
         runs = f"{len(failed)} of {len(results)} runs failed" if failed else "a page failed"
         raise NeglabelError(f"{runs} ({broken[-1] if failed else broken[0]}); the tables are written, run it again")
     return {"files": made, "out": str(settings.out)}
-
-
-def published_of(file: SweepFile) -> list[Figure]:
-    """The published figures of a file's table.
-
-    Raises:
-        UsageError: as :func:`read_published`; a line that no row of the file matches and that doesn't say so.
-    """
-    if file.published is None:
-        return []
-    path = file.path.parent / file.published.file
-    figures = read_published(path, file.published.table)
-    if strange := without_row(figures, {cell.row for cell in cells(file)}):
-        raise UsageError(
-            f"{path}: table {file.published.table} has the row {strange[0]!r}, which {file.path} has not; "
-            "correct the name, or give the line the status not-reproducible"
-        )
-    return figures
 
 
 def _planned(chosen: Sequence[tuple[SweepFile, Cell]], settings: SweepSettings, out: Path) -> list[Planned]:
@@ -131,7 +113,7 @@ def _all(planned: Sequence[Planned], work: Work, reporter: Reporter) -> list[Res
             try:
                 work.encode(p)
                 notes[number] = work.mine(p)
-                bases[number] = work.base(p)
+                bases[number] = work.keys.base(p)
             except NeglabelError as error:
                 results[number] = _failed(p, error)
                 continue
@@ -155,76 +137,18 @@ def _failed(p: Planned, error: NeglabelError) -> Result:
     return Result(p, failed=str(error))
 
 
-def _tables(
-    file: SweepFile, results: Sequence[Result], published: Sequence[Figure], settings: SweepSettings,
-    reporter: Reporter,
-) -> dict[str, Any]:  # fmt: skip
-    """Write a file's tables and page."""
-    folder, lines = settings.out / file.path.stem, summary(results, () if settings.small else published)
-    title = (file.title or file.path.stem) + (" (small: the embedded world)" if settings.small else "")
-    files.write_text(folder / "results.csv", results_csv(results))
-    files.write_text(folder / "summary.csv", summary_csv(lines))
-    files.write_text(folder / "summary.md", summary_md(title, lines, results))
-    page, failed = None, ""
-    done = [r for r in results if not r.failed]
-    if settings.page and done:
-        try:
-            page = _page(title, file.baseline, done, folder / "report", reporter)
-        except NeglabelError as error:
-            if disk_full(error):
-                raise
-            failed = str(error)
-    return {
-        "name": file.path.stem, "title": title, "folder": str(folder), "rows": [line.plain() for line in lines],
-        "page": page, "page_failed": failed,
-    }  # fmt: skip
-
-
-def _page(title: str, baseline: str, results: Sequence[Result], out: Path, reporter: Reporter) -> str:
-    """The report over the rows' scores, the baseline first, unless it is there and of the same."""
-    from neglabel.pipeline.report import report
-
-    names: dict[Path, list[str]] = {}
-    for r in sorted(results, key=lambda r: r.planned.cell.row != baseline):
-        cell = r.planned.cell
-        for folder in dict.fromkeys(r.folders.values()):
-            names.setdefault(folder, []).append(f"{cell.row} ({cell.repeat})" if cell.repeat else cell.row)
-    if len(names) > ON_A_PAGE:
-        reporter.warn(f"{out}: the page shows the first {ON_A_PAGE} of {len(names)} passes; the tables have all")
-    shown = list(names)[:ON_A_PAGE]
-    called = [_together(names[folder]) for folder in shown]
-    called = [f"{name} [{n}]" if called.count(name) > 1 else name for n, name in enumerate(called, 1)]
-    settings = results[0].planned.report.model_copy(
-        update={"scores": tuple(shown), "out": out, "names": tuple(called), "title": title}
-    )
-    key = digest([[folder.name for folder in shown], settings_less(settings, {"scores", "out"})])
-    witness = out / WITNESS
-    with suppress(NeglabelError):
-        if witness.is_file() and (out / "index.html").is_file() and files.read_json(witness, FORMAT)["key"] == key:
-            return str(out / "index.html")
-    witness.unlink(missing_ok=True)
-    page = str(report(settings, reporter)["page"])
-    files.write_json(witness, {"format": FORMAT, "version": files.VERSION, "key": key})
-    return page
-
-
-def _together(rows: Sequence[str]) -> str:
-    rows = list(dict.fromkeys(rows))
-    return rows[0] if len(rows) == 1 else f"{rows[0]} and {len(rows) - 1} more"
-
-
 def _counted(planned: Sequence[Planned], work: Work) -> dict[str, Any]:
     """How many steps there are at least, and how many are finished; those of which the words are not there are new."""
     steps: dict[str, dict[str, bool]] = {"encode": {}, "mine": {}, "score": {}}
     for p in planned:
-        words = work.encode_key(p)
-        manifest = work.store(p) / "manifest.json"
+        words = work.keys.encode_key(p)
+        manifest = work.keys.store(p) / "manifest.json"
         there = manifest.is_file() and bool(files.read_json(manifest, "neglabel-candidates")["complete"])
         steps["encode"][words] = there
-        mined = work.mine_key(p) if there else digest([words, settings_less(p.mine, {"out", "candidates"})])
+        mined = work.keys.mine_key(p) if there else digest([words, settings_less(p.mine, {"out", "candidates"})])
         steps["mine"][mined] = work.steps.done(mined)
         if steps["mine"][mined]:
-            base = work.base(p)
+            base = work.keys.base(p)
             whole = all(score in work.columns(base) for score in p.scores.values())
         else:
             apart = {"out", "negatives", "score", "temperature", "cache"}

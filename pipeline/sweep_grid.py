@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from neglabel import UsageError
+from neglabel.pipeline.config import EXCLUSIVE
 from neglabel.pipeline.sweep_settings import Change, Point, SweepFile, spelled
 
 #: The base of every file with ``--small``; paths are in the embedded world (``quickstart.unpack``).
@@ -24,6 +25,11 @@ WORLD = Change(
     },
     unset=("pretrained", "quickgelu", "score.bank", "score.images"),
 )
+_STAGE_OF = {"top": "mine", "sample": "encode"}
+_EXCLUSIVE = {
+    f"{_STAGE_OF[pair[0]]}.{one}": [f"{_STAGE_OF[pair[0]]}.{other}" for other in pair if other != one]
+    for pair in EXCLUSIVE for one in pair
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,12 @@ class Cell:
 
 
 def changed(values: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """``values`` without what is unset, and with what is set, each key replaced wholly."""
-    return {key: value for key, value in values.items() if key not in change.unset} | change.set
+    """``values`` without what is unset, and with what is set, each key replaced wholly.
+
+    Of options that exclude each other, one that is set replaces the other, as on the command line.
+    """
+    gone = {*change.unset, *(other for key in change.set for other in _EXCLUSIVE.get(key, ()))}
+    return {key: value for key, value in values.items() if key not in gone} | change.set
 
 
 def cells(file: SweepFile, small: bool = False) -> list[Cell]:

@@ -78,7 +78,8 @@ def plan(
             wrong.setdefault(sentence, f"{file.path.stem}, {cell.row}")
     if wrong:
         listed = [f"{where}: {sentence}" for sentence, where in wrong.items()]
-        raise UsageError(listed[0] if len(listed) == 1 else "\n  ".join([f"{len(listed)} things are wrong", *listed]))
+        many = f"{len(listed)} things are wrong: " if len(listed) > 1 else ""
+        raise UsageError(many + "; ".join(f"({n}) {each}" if many else each for n, each in enumerate(listed, 1)))
     return made
 
 

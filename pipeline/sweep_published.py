@@ -10,6 +10,8 @@ from pathlib import Path
 from neglabel import UsageError
 from neglabel.corpora.text import normalise
 from neglabel.pipeline.report.measure import AVERAGE, METRICS
+from neglabel.pipeline.sweep_grid import cells
+from neglabel.pipeline.sweep_settings import SweepFile
 
 COLUMNS = ("table", "row", "score", "id", "ood", "metric", "value", "sd", "n", "status", "note")
 #: What a line may say of itself. Figures of the last two are printed and not compared; the middle one has no row here.
@@ -36,6 +38,24 @@ class Figure:
     @property
     def compared(self) -> bool:
         return self.status in ("", "ok")
+
+
+def published_of(file: SweepFile) -> list[Figure]:
+    """The published figures of a file's table.
+
+    Raises:
+        UsageError: as :func:`read_published`; a line that no row of the file matches and that doesn't say so.
+    """
+    if file.published is None:
+        return []
+    path = file.path.parent / file.published.file
+    figures = read_published(path, file.published.table)
+    if strange := without_row(figures, {cell.row for cell in cells(file)}):
+        raise UsageError(
+            f"{path}: table {file.published.table} has the row {strange[0]!r}, which {file.path} has not; "
+            "correct the name, or give the line the status not-reproducible"
+        )
+    return figures
 
 
 def read_published(path: Path, table: str) -> list[Figure]:

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
-from neglabel import NeglabelError
 from neglabel.pipeline import files
-from neglabel.pipeline.model_source import CONFIG, PACKAGED
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report import intervals, measure
 from neglabel.pipeline.report.read import read_runs
 from neglabel.pipeline.scores import SCORES
-from neglabel.pipeline.scores.neglabel import N_GROUPS
+from neglabel.pipeline.sweep_keys import NEGATIVES, Keys
 from neglabel.pipeline.sweep_plan import Planned
-from neglabel.pipeline.sweep_steps import (
-    ENCODE_HOW,
-    HOW,
-    Digests,
-    Steps,
-    digest,
-    key_of,
-    negatives_digest,
-    settings_less,
-    store_digest,
-)
+from neglabel.pipeline.sweep_steps import Steps, digest, key_of
 
-Given = TypeVar("Given")
 #: A score at a temperature.
 Tempered = tuple[str, float]
-NEGATIVES, FIGURES = "negatives.parquet", "figures.json"
+FIGURES = "figures.json"
 
 
 @dataclass
@@ -51,82 +37,23 @@ class Result:
 
 
 class Work:
-    """Does steps in ``folder``/steps, unless they are done; remembers those that failed while it lives."""
+    """Does steps in ``folder``/steps, unless they are done; those that failed are not tried again while it lives."""
 
     def __init__(self, folder: Path, reporter: Reporter) -> None:
-        self.folder, self.reporter = folder, reporter
-        self.steps, self.digests = Steps(folder / "steps"), Digests()
-        self._once: dict[str, Any] = {}
-        self._failed: dict[str, str] = {}
-
-    def once(self, key: str, work: Callable[[], Given]) -> Given:
-        """What ``work`` gives, or the error that it gave before. Raises NeglabelError."""
-        if key in self._failed:
-            raise NeglabelError(self._failed[key])
-        if key not in self._once:
-            try:
-                self._once[key] = work()
-            except NeglabelError as error:
-                self._failed[key] = str(error)
-                raise
-        found: Given = self._once[key]
-        return found
-
-    # What steps are made of.
-
-    def encode_key(self, p: Planned) -> str:
-        inputs = [*(self.digests.corpus(spec) for spec in p.encode.corpus), *self._model(p)]
-        return key_of("encode", {**settings_less(p.encode, ENCODE_HOW), **_tag(p)}, inputs)
-
-    def store(self, p: Planned) -> Path:
-        """The folder of the cell's candidates, finished or not."""
-        return self.steps.place("encode", f"{p.encode.model} {p.encode.corpus[0]}", self.encode_key(p))
-
-    def mine_key(self, p: Planned) -> str:
-        """Of candidates that are there."""
-        store = self.store(p)
-        words = self.once(f"digest {store}", lambda: store_digest(store))
-        labels, excluded = self.digests.labels(p.mine.label_sets[0]), [self.digests.of(path) for path in p.mine.exclude]
-        inputs = [words, labels, excluded, *self._model(p)]
-        return key_of("mine", settings_less(p.mine, HOW | {"candidates", "labels", "exclude"}), inputs)
-
-    def base(self, p: Planned) -> str:
-        """Of negatives that are there: the key of a ``score`` step but for the scores asked for."""
-        score, mined = p.score, self.mine_key(p)
-        roles = {
-            role: [(name, self._pictures(spec)) for name, spec in getattr(score, role).items()]
-            for role in ("id", "ood", "images")
-        }
-        apart = {"negatives", "labels", "id", "ood", "images", "bank", "score", "temperature"}
-        settings = {**settings_less(score, HOW | apart), **_tag(p), "groups": self._groups(p)}
-        bank = self._pictures(score.bank) if score.bank else ""
-        negatives = self.steps.place("mine", "", mined) / NEGATIVES
-        words = self.once(f"digest {negatives}", lambda: negatives_digest(negatives))
-        inputs = [words, self.digests.labels(score.labels), roles, bank, *self._model(p)]
-        return key_of("score", settings, inputs)
-
-    def _pictures(self, spec: str) -> str:
-        return self.once(f"pictures {spec}", lambda: self.digests.pictures(spec))
-
-    def _model(self, p: Planned) -> list[str]:
-        return self.digests.model(p.encode.model, p.encode.pretrained)
-
-    def _groups(self, p: Planned) -> int:
-        return p.score.groups or (1 if self.steps.facts(self.mine_key(p))["kept"] < N_GROUPS else N_GROUPS)
-
-    # The steps.
+        self.reporter, self.steps = reporter, Steps(folder / "steps")
+        self.keys = Keys(self.steps)
 
     def encode(self, p: Planned) -> None:
         """Always through the stage, which checks the words against their corpus and goes on where it was."""
         from neglabel.pipeline.encode import encode
 
-        out = self.store(p)
-        self.once(self.encode_key(p), lambda: encode(p.encode.model_copy(update={"out": out}), self.reporter))
+        out = self.keys.store(p)
+        self.keys.once(self.keys.encode_key(p), lambda: encode(p.encode.model_copy(update={"out": out}), self.reporter))
 
     def mine(self, p: Planned) -> str:
         """Returns what is to be said of the negatives; empty where there are as many as asked for."""
-        key = self.mine_key(p)
-        self.once(key, lambda: self._mine(p, key))
+        key = self.keys.mine_key(p)
+        self.keys.once(key, lambda: self._mine(p, key))
         kept, asked = int(self.steps.facts(key)["kept"]), p.mine.top
         short = asked is not None and not p.mine.per_pos and kept < asked
         return f"{kept:,} of {asked:,} negative labels: no more candidates" if short else ""
@@ -137,7 +64,7 @@ class Work:
         drawn = "" if p.mine.random is None else f" random {p.mine.random}"
         folder = self.steps.place("mine", f"{p.mine.top or p.mine.top_share}{drawn}", key)
         if self._fresh(key, folder):
-            out, store = folder / NEGATIVES, self.store(p)
+            out, store = folder / NEGATIVES, self.keys.store(p)
             summary = mine(p.mine.model_copy(update={"candidates": (store,), "out": out}), self.reporter)
             self.steps.finish("mine", key, folder, [out], {"kept": summary["counts"]["kept"]})
 
@@ -147,7 +74,7 @@ class Work:
         if missing := [each for each in dict.fromkeys(wanted) if each not in there]:
             columns = _columns(missing)
             key = digest([base, columns])
-            self.once(key, lambda: self._score(p, base, key, columns))
+            self.keys.once(key, lambda: self._score(p, base, key, columns))
 
     def columns(self, base: str) -> dict[Tempered, tuple[str, str]]:
         """Where scores of a base are: by score and temperature, the step's key and the column."""
@@ -162,11 +89,11 @@ class Work:
 
         folder = self.steps.place("score", " ".join([*p.score.id, *columns]), key)
         if self._fresh(key, folder):
-            mined = self.mine_key(p)
+            mined = self.keys.mine_key(p)
             given = {column: t for column, (_, t) in columns.items() if SCORES[column].tempered}
             settings = p.score.model_copy(update={
                 "negatives": self.steps.place("mine", "", mined) / NEGATIVES, "out": folder, "score": tuple(columns),
-                "temperature": given, "groups": self._groups(p),
+                "temperature": given, "groups": self.keys.groups(p),
             })  # fmt: skip
             score(settings, self.reporter)
             outputs = [*folder.glob("*.parquet"), folder / "manifest.json"]
@@ -179,7 +106,7 @@ class Work:
         # The manifest says how long it took, the negatives where they lie.
         read = {name: sha for name, sha in self.steps.outputs(step).items() if name.startswith("scores-")}
         key = key_of("measure", how, read)
-        return self.once(key, lambda: self._figures(p, step, key))
+        return self.keys.once(key, lambda: self._figures(p, step, key))
 
     def _figures(self, p: Planned, step: str, key: str) -> list[measure.Row]:
         r, scored = p.report, self.steps.place("score", "", step)
@@ -210,12 +137,6 @@ class Work:
             rows += [(name, row) for row in self.figures(p, step) if row.score == column]
             folders[name] = self.steps.place("score", "", step)
         return Result(p, rows, folders, note)
-
-
-def _tag(p: Planned) -> dict[str, Any]:
-    """The weights' tag, given or not."""
-    own = p.encode.model in PACKAGED or (Path(p.encode.model) / CONFIG).is_file()
-    return {"pretrained": p.encode.pretrained or (None if own else "openai")}
 
 
 def _columns(wanted: Iterable[Tempered]) -> dict[str, Tempered]:

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from neglabel import UsageError
 from neglabel.pipeline.config import make
 from neglabel.pipeline.run_settings import RunSettings
-from neglabel.pipeline.sweep import published_of
 from neglabel.pipeline.sweep_grid import cells, only
 from neglabel.pipeline.sweep_plan import rooted
-from neglabel.pipeline.sweep_published import COLUMNS, find, read_published, same_row, sets_of
+from neglabel.pipeline.sweep_published import COLUMNS, find, published_of, read_published, same_row, sets_of
 from neglabel.pipeline.sweep_settings import SweepFile, read_sweep
 
 KEYS = ("mine.top", "mine.percentile", "score.groups", "model", "score.seed")

@@ -1,4 +1,4 @@
-"""The paper's tables as sweep files: each can be read, its published figures match its rows, and it has a small form."""
+"""The paper's tables as sweep files: published figures match their rows, and each has a small form."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neglabel.pipeline.sweep import published_of
 from neglabel.pipeline.sweep_grid import cells
-from neglabel.pipeline.sweep_published import same_row, sets_of
+from neglabel.pipeline.sweep_published import published_of, same_row, sets_of
 from neglabel.pipeline.sweep_settings import SweepFile, read_sweep
 
 from .conftest import ROOT
