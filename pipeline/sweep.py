@@ -46,10 +46,10 @@ def sweep(settings: SweepSettings, reporter: Reporter) -> dict[str, Any]:
     sweeps = [read_sweep(path) for path in settings.file]
     published = {file.path.stem: published_of(file) for file in sweeps}
     chosen = [(file, cell) for file in sweeps for cell in cells(file, settings.small)]
-    kept = only([cell for _, cell in chosen], settings.only)
-    chosen = [(file, cell) for file, cell in chosen if any(cell is one for one in kept)]
-    if not chosen:
-        raise UsageError(f"--only {' '.join(settings.only)}: no row is called that; `--dry-run` lists all")
+    for name in settings.only:
+        if not only([cell for _, cell in chosen], [name]):
+            raise UsageError(f"--only {name}: no row is called that; `--dry-run` lists all")
+    chosen = [(file, cell) for file, cell in chosen if only([cell], settings.only)]
     files.claim_folder(settings.out, FORMAT, create=False)
     with remembering():
         if settings.dry_run:

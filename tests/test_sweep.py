@@ -17,6 +17,7 @@ import pytest
 import neglabel.pipeline.mine as mine_stage
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.report.read import read_runs
 from neglabel.pipeline.run import run_file
 
 from .make_sweep import finished, make_place, run_sweep, table, write_sweep
@@ -50,6 +51,8 @@ def test_figures_are_those_of_a_run(place: tuple[Path, dict[str, Any]]) -> None:
     report = json.loads((out / "t" / "report" / "manifest.json").read_text())
     assert [run["name"] for run in report["runs"]] == ["10", "4"]
     assert Path(made["files"][0]["page"]).is_file()
+    with pytest.raises(UsageError, match="--names gives 1 names for 2 folders"):
+        read_runs(sorted((out / "steps").glob("score-*")), ["one"])
     before = (out / "t" / "report" / "index.html").stat().st_mtime_ns
     run_sweep(out, file, page=True)
     assert (out / "t" / "report" / "index.html").stat().st_mtime_ns == before

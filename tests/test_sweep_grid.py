@@ -7,18 +7,27 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
 from neglabel import UsageError
+from neglabel.pipeline import encode_manifest, score_resume
 from neglabel.pipeline.config import make
+from neglabel.pipeline.mine_settings import MineSettings
+from neglabel.pipeline.remember import remembered, remembering
+from neglabel.pipeline.report import seeds
 from neglabel.pipeline.run_settings import RunSettings
+from neglabel.pipeline.score_settings import ScoreSettings
+from neglabel.pipeline.scores import SCORES, Block, compute_all, spec_of
+from neglabel.pipeline.settings import EncodeSettings
 from neglabel.pipeline.sweep_grid import cells, only
 from neglabel.pipeline.sweep_plan import rooted
 from neglabel.pipeline.sweep_published import COLUMNS, find, published_of, read_published, same_row, sets_of
 from neglabel.pipeline.sweep_settings import SweepFile, read_sweep
+from neglabel.pipeline.sweep_steps import ENCODE_HOW, HOW
 
 KEYS = ("mine.top", "mine.percentile", "score.groups", "model", "score.seed")
 
@@ -194,3 +203,48 @@ def test_a_published_row_without_a_row_is_a_slip_unless_it_says_so(tmp_path: Pat
 def test_a_published_line_that_cant_be_read(tmp_path: Path, line: Sequence[Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         read_published(published(tmp_path, line), "t")
+
+
+def test_what_is_how_the_work_is_done_agrees_with_the_other_lists_of_it() -> None:
+    assert score_resume._APART - {"id", "ood", "images"} <= HOW
+    assert seeds._APART - {"seed", "random", "negatives"} <= HOW
+    assert not ENCODE_HOW & set(encode_manifest.IDENTITY)
+    fields = {name for kind in (EncodeSettings, MineSettings, ScoreSettings) for name in kind.model_fields}
+    assert fields >= HOW
+
+
+def test_what_is_remembered_and_for_how_long() -> None:
+    calls: list[int] = []
+
+    @remembered(2)
+    def twice(number: int) -> int:
+        calls.append(number)
+        if number < 0:
+            raise ValueError
+        return 2 * number
+
+    assert (twice(1), twice(1), calls) == (2, 2, [1, 1])
+    with remembering():
+        assert [twice(n) for n in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
+        assert calls[2:] == [1, 2, 3, 2]
+        for _ in range(2):
+            with pytest.raises(ValueError, match="^$"):
+                twice(-1)
+        assert calls[-2:] == [-1, -1]
+    twice(2)
+    assert calls[-1] == 2
+
+
+@pytest.mark.parametrize("name", ["neglabel@", "neglabel@x", "neglabel@0", "neglabel@inf", "knn@1", "none@1"])
+def test_a_score_at_a_temperature_that_is_none(name: str) -> None:
+    assert name not in SCORES
+    with pytest.raises(UsageError, match=name.partition("@")[0]):
+        spec_of(name)
+
+
+def test_a_score_at_a_temperature_of_its_own() -> None:
+    block = Block(np.array([[0.3, 0.2]], np.float32), np.array([[0.1, 0.25]], np.float32))
+    found = compute_all({"neglabel": 0.02, "neglabel@0.02": None, "mcm@0.5": None}, block)
+    again = compute_all({"mcm": 0.5}, block)
+    np.testing.assert_array_equal(found["neglabel"], found["neglabel@0.02"])
+    np.testing.assert_array_equal(found["mcm@0.5"], again["mcm"])
