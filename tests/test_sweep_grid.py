@@ -228,7 +228,7 @@ def test_what_is_remembered_and_for_how_long() -> None:
         assert [twice(n) for n in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
         assert calls[2:] == [1, 2, 3, 2]
         for _ in range(2):
-            with pytest.raises(ValueError, match="^$"):
+            with pytest.raises(ValueError, match=r"^$"):
                 twice(-1)
         assert calls[-2:] == [-1, -1]
     twice(2)
