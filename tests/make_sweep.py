@@ -46,7 +46,8 @@ def write_sweep(path: Path, values: dict[str, Any], **more: Any) -> Path:
 
 def run_sweep(out: Path, *file: Path, **given: Any) -> dict[str, Any]:
     settings = config.make(SweepSettings, {"file": list(file), "out": out, "page": False, **given})
-    return sweep(settings, Reporter(quiet=True))
+    made: dict[str, Any] = sweep(settings, Reporter(quiet=True))
+    return made
 
 
 def table(path: Path) -> list[dict[str, str]]:
