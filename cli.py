@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 
 from neglabel import NeglabelError, UsageError, __version__
-from neglabel.pipeline import run_settings, score_settings
+from neglabel.pipeline import run_settings, score_settings, sweep_settings
 from neglabel.pipeline import settings as options
 from neglabel.pipeline.cli_options import JSON_HELP, QUIET_HELP, parameters
 from neglabel.pipeline.leaderboard_settings import LeaderboardSettings
@@ -88,6 +88,7 @@ _add("mine", MineSettings, "neglabel.pipeline.mine:mine")
 _add("score", score_settings.ScoreSettings, "neglabel.pipeline.score:score")
 _add("report", options.ReportSettings, "neglabel.pipeline.report:report")
 _add("leaderboard", LeaderboardSettings, "neglabel.pipeline.report.leaderboard:leaderboard")
+_add("sweep", sweep_settings.SweepSettings, "neglabel.pipeline.sweep:sweep")
 _add("quickstart", run_settings.QuickstartSettings, "neglabel.pipeline.quickstart:quickstart")
 
 

@@ -36,6 +36,7 @@ from PIL import Image, UnidentifiedImageError
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.uri import Location, Remote, is_uri, location
 from neglabel.pipeline.known_datasets import DATASET
+from neglabel.pipeline.remember import remembered
 
 #: Extensions that a folder is searched for, in lower case.
 EXTENSIONS = frozenset(
@@ -89,6 +90,7 @@ class Source(Protocol):
         ...
 
 
+@remembered(1_000)
 def open_images(spec: str) -> Source:
     """List the pictures of ``spec`` (the table above); decodes nothing.
 

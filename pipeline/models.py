@@ -13,6 +13,7 @@ import torch
 from neglabel import NeglabelError, UsageError
 from neglabel.pipeline import hf_text
 from neglabel.pipeline.model_source import ModelSource, configured_dimension, find_model, quiet
+from neglabel.pipeline.remember import remembered
 from neglabel.pipeline.weights import load_weights
 
 #: Precisions of the computation.
@@ -36,6 +37,7 @@ class LoadedModel:
     precision: str
 
 
+@remembered(1)
 def load_model(
     name: str = "ViT-B-16",
     pretrained: str | None = None,

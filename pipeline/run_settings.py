@@ -66,7 +66,8 @@ class RunSettings(StageSettings):
         return self
 
 
-def _local(value: Any) -> Any:
+def local_folder(value: Any) -> Any:
+    """Of an option: refuse a URI."""
     # A shell's `s3://x` is `s3:/x` by the time that it is a path.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
         raise ValueError(f"is a folder of this machine, got {value}")
@@ -76,7 +77,7 @@ def _local(value: Any) -> Any:
 class QuickstartSettings(StageSettings):
     """The four stages on the embedded world: a small CLIP of our own, WordNet, pictures of emoji."""
 
-    out: Annotated[Path, BeforeValidator(lambda v: _local(v))] = Field(
+    out: Annotated[Path, BeforeValidator(local_folder)] = Field(
         Path("neglabel-quickstart"), description="folder of everything it writes"
     )
     seeds: int = Field(5, ge=0, le=100, description="sets of random negatives to compare with")

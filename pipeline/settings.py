@@ -106,6 +106,7 @@ class ReportSettings(StageSettings):
     argument = "scores"
     scores: Annotated[tuple[Location, ...], Many] = Field(description="folders of `score`")
     out: Location = Field(description="folder of the report")
+    names: Annotated[tuple[str, ...], Many] = Field((), description="what to call each folder; default: its own name")
     fpr: Literal["id-positive", "ood-positive", "nearest-recall"] = Field(
         "id-positive",
         description="FPR95: share of OOD accepted where 95 % of ID is (id-positive, the paper's), "

@@ -117,6 +117,27 @@ def _leaderboard(summary: Mapping[str, Any], console: Console) -> None:
     console.print(f"page: {summary['page']}", markup=False)
 
 
+def _sweep(summary: Mapping[str, Any], console: Console) -> None:
+    if summary.get("dry_run"):
+        for row in summary["rows"]:
+            console.print(row, markup=False)
+        found = ((stage, summary[stage]) for stage in ("encode", "mine", "score"))
+        steps = (f"{stage} {one['steps']:,} ({one['finished']:,} finished)" for stage, one in found)
+        console.print(f"{summary['runs']:,} runs; steps: {', '.join(steps)}; nothing was written", markup=False)
+        return
+    for made in summary["files"]:
+        console.print(f"{made['title']}: {made['folder']}/summary.md, page: {made['page'] or 'none'}", markup=False)
+        for row in made["rows"]:
+            if row["ood"] != "average" or row["metric"] not in ("auroc", "fpr95") or row["mean"] is None:
+                continue
+            spread = "" if row["sd"] is None else f" ± {row['sd']:.2f} ({row['n']})"
+            theirs = "" if row["published"] is None else f", published {row['published']:.2f}"
+            console.print(
+                f"  {row['row']}: {row['score']} {row['metric'].upper()}, average: {row['mean']:.2f}{spread}{theirs}",
+                markup=False,
+            )
+
+
 def _corpora(summary: Mapping[str, Any], console: Console) -> None:
     for corpus in summary["corpora"]:
         console.print(f"{corpus['name']}: {corpus['what']}", markup=False)
@@ -147,9 +168,10 @@ STOPPED = {
     "encode": "finished shards stay, the same command goes on from there",
     "score": "finished data sets and cached embeddings stay, the same command makes the rest",
     "run": "what is finished stays, the same command goes on from there",
+    "sweep": "finished steps stay, the same command goes on from there",
     "quickstart": "what is finished stays, the same command goes on from there",
 }
 _PARTS = {
-    "encode": _encode, "mine": _mine, "score": _score, "report": _report, "leaderboard": _leaderboard,
+    "encode": _encode, "mine": _mine, "score": _score, "report": _report, "leaderboard": _leaderboard, "sweep": _sweep,
     "corpora": _corpora, "datasets": _datasets,
 }  # fmt: skip

@@ -37,7 +37,7 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         NeglabelError: a damaged file, or a disk that refuses.
     """
     out = settings.out
-    runs = read_runs(settings.scores)
+    runs = read_runs(settings.scores, settings.names)
     files.claim_folder(out, "neglabel-report", create=False)
     reporter.say(f"report: {len(runs)} run{'s' * (len(runs) != 1)}, FPR95 {settings.fpr}")
     if settings.compare and settings.bootstrap < intervals.LEAST:

@@ -91,8 +91,11 @@ class Run:
         return any(not np.isnan(data.logit(score)).all() for data in self.sets)
 
 
-def read_runs(folders: Sequence[Location]) -> list[Run]:
+def read_runs(folders: Sequence[Location], names: Sequence[str] = ()) -> list[Run]:
     """Every folder as a :class:`Run` with a name of its own.
+
+    Args:
+        names: of the folders, in their order; none: the folders' own.
 
     Raises:
         UsageError: no folder, one given twice, one that is not the output of ``score`` or of a newer neglabel's, a
@@ -105,7 +108,9 @@ def read_runs(folders: Sequence[Location]) -> list[Run]:
     for folder, real in zip(folders, resolved, strict=True):
         if resolved.count(real) > 1:
             raise UsageError(f"{folder} is given twice; name each folder of scores once")
-    return [_read_run(folder, name) for folder, name in zip(folders, folder_names(resolved), strict=True)]
+    if names and (len(names) != len(folders) or len(set(names)) < len(names)):
+        raise UsageError(f"--names gives {len(set(names))} names for {len(folders)} folders; give one for each")
+    return [_read_run(folder, name) for folder, name in zip(folders, names or folder_names(resolved), strict=True)]
 
 
 def folder_names(folders: Sequence[Location]) -> list[str]:

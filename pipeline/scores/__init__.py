@@ -36,6 +36,9 @@ def spec_of(name: str) -> ScoreSpec:
             the stage supplies.
     """
     if name not in REGISTRY:
+        if "@" in name and (base := name.partition("@")[0]) in REGISTRY:
+            what = "NAME@T takes a number above 0" if REGISTRY[base].tempered else f"{base} has no temperature"
+            raise UsageError(f"score {name!r}: {what}, as in neglabel@0.01")
         raise UsageError(f"unknown score {name!r}; valid: {', '.join(SCORES)}")
     if name not in SCORES:
         missing = " and ".join(words for need, words in WORDS.items() if need in REGISTRY[name].needs - SUPPLIED)
@@ -74,7 +77,7 @@ def compute_all(
     """Every score asked for, of one block of pictures, from one pass over its cosines.
 
     Args:
-        temperatures: T by name (a key of :data:`REGISTRY`); None takes the score's own.
+        temperatures: T by name (a key of :data:`REGISTRY`, or NAME@T); None takes the score's own.
         block: the pictures; what a score needs must be there.
         fitted: of :func:`fit_all`.
 

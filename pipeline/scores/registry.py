@@ -6,8 +6,8 @@ temperature.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -90,11 +90,37 @@ _ALL: Sequence[ScoreSpec] = (
     ),
     ScoreSpec("zoc", _LABELS | {"generated"}, lambda b, t: zoc(b.positive, b.given(b.generated, "generated"), t), 0.01),
 )
+
+
+class Scores(Mapping[str, ScoreSpec]):
+    """Scores by name; ``NAME@T`` is the tempered score NAME at the temperature T, for several of them in one pass."""
+
+    def __init__(self, specs: Sequence[ScoreSpec]) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+
+    def __getitem__(self, name: str) -> ScoreSpec:
+        base, at, written = name.partition("@")
+        spec = self._specs[base]
+        if not at:
+            return spec
+        try:
+            temperature = float(written)
+        except ValueError:
+            raise KeyError(name) from None
+        if not (spec.tempered and 0 < temperature < np.inf):
+            raise KeyError(name)
+        return replace(spec, name=name, temperature=temperature, tempered=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
 #: Every score by name.
-REGISTRY: Mapping[str, ScoreSpec] = MappingProxyType({spec.name: spec for spec in _ALL})
+REGISTRY = Scores(_ALL)
 #: Those that the score stage can compute, by name.
-SCORES: Mapping[str, ScoreSpec] = MappingProxyType({n: spec for n, spec in REGISTRY.items() if spec.needs <= SUPPLIED})
+SCORES = Scores([spec for spec in _ALL if spec.needs <= SUPPLIED])
 #: Those that cosines alone are enough for, by name: :func:`neglabel.pipeline.scores.compute` takes them.
-FROM_COSINES: Mapping[str, ScoreSpec] = MappingProxyType(
-    {n: spec for n, spec in SCORES.items() if spec.needs <= {"labels", "negatives", "groups"}}
-)
+FROM_COSINES = Scores([spec for spec in SCORES.values() if spec.needs <= {"labels", "negatives", "groups"}])
