@@ -91,8 +91,10 @@ def _figure(path: Path, number: int, line: dict[str, str | None]) -> Figure:
         numbers = value, float(sd) if sd else None, int(n) if n else None
     except ValueError:
         raise UsageError(f"{path}, line {number}: value, sd and n are numbers") from None
-    names = (cells[key] for key in ("row", "score", "id", "ood", "metric"))
-    return Figure(*names, *numbers, cells["status"], cells["note"])
+    return Figure(
+        cells["row"], cells["score"], cells["id"], cells["ood"], cells["metric"], *numbers, cells["status"],
+        cells["note"],
+    )  # fmt: skip
 
 
 def same_row(one: str, other: str) -> bool:

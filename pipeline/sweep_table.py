@@ -56,7 +56,7 @@ class Line:
 
 def results_csv(results: Sequence[Result]) -> str:
     """A line a row, repeat, score, ID set and OOD set; a failed run is one line."""
-    cells = []
+    cells: list[list[Any]] = []
     for r in results:
         cell = r.planned.cell
         if r.failed:
