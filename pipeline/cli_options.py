@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from rich.markup import escape
 
 from neglabel.corpora.uri import Remote
 from neglabel.pipeline.completion import completion
@@ -42,6 +43,7 @@ def _parameter(name: str, field: FieldInfo, argument: bool) -> inspect.Parameter
     elif field.default not in (None, (), {}) and not argument:
         value = " ".join(field.default) if isinstance(field.default, tuple) else field.default
         help_text += f" (default: {value})"
+    help_text = escape(help_text)  # else a `[ray]` is taken for a style, and not shown
     if argument:
         return _keyword(
             name, typer.Argument(None, help=help_text, metavar=name.upper(), show_default=False), kind | None

@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ def replacing(path: Location) -> Iterator[Path]:
         reason = _reason(error, temporary)
         raise NeglabelError(f"can't write {path}: {reason}; check free space and permissions") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where none could be made: below a file
+            temporary.unlink()
 
 
 @contextmanager

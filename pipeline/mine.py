@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from neglabel import UsageError
 from neglabel.indexes.cores import cores
+from neglabel.indexes.device import gpu_count
 from neglabel.pipeline.candidates import Stores, open_stores
 from neglabel.pipeline.choose_rows import choose_for_each
 from neglabel.pipeline.engine import check_engine
@@ -20,7 +21,7 @@ from neglabel.pipeline.mine_settings import MineSettings
 from neglabel.pipeline.mine_sizes import asked_for, group_sizes
 from neglabel.pipeline.mine_work import Work
 from neglabel.pipeline.mined import check_out, write_negatives
-from neglabel.pipeline.models import LoadedModel, load_known
+from neglabel.pipeline.models import LoadedModel, load_known, resolve_device
 from neglabel.pipeline.presets import PRESETS, Preset
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.prompts import check_template
@@ -143,6 +144,8 @@ def check(settings: MineSettings) -> list[str]:
         UsageError: an output that would overwrite something, a missing file, a prompt without ``{}``.
     """
     check_engine(settings.engine, settings.address)
+    if settings.device == "cuda" and settings.engine == "local" and not gpu_count():
+        resolve_device(settings.device)  # the labels at least are encoded there, or it is refused
     if len(settings.label_sets) > 1 and settings.out.suffix:
         raise UsageError(f"--out {settings.out}: name a folder, for there are several --labels")
     for each in settings.each():

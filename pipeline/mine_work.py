@@ -105,7 +105,9 @@ class Work:
             return None
         table = pq.read_table(pa.BufferReader(whole))
         about = json.loads(table.schema.metadata[store.METADATA_KEY])
-        embedding = np.asarray(table["embedding"].combine_chunks().flatten()).reshape(table.num_rows, -1)
+        # Not -1 for the length: of a file there may be no row.
+        shape = table.num_rows, self.stores.dimension
+        embedding = np.asarray(table["embedding"].combine_chunks().flatten()).reshape(shape)
         columns = {name: table[name].to_numpy() for name in ("row", "distance", "nearest", "cosine")}
         which = table["which"].to_numpy()
         rows = [

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from neglabel import NeglabelError, UsageError
 from neglabel.indexes.cores import cores
+
+#: Seconds within which a cluster's head takes a connection.
+PATIENCE = 20.0
 
 
 class Slots(NamedTuple):
@@ -39,6 +44,8 @@ def session(address: str | None) -> Iterator[Any]:
         yield ray
         return
     place = address or os.environ.get("RAY_ADDRESS") or "local"
+    if (found := re.fullmatch(r"([^/]+):(\d+)", place)) and (why := _silent(found[1], int(found[2]))):
+        raise NeglabelError(f"Ray can't be reached at --address {place} ({why}); see `ray status`")
     own: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if place == "local" else {}
     try:
         ray.init(place, log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -50,6 +57,15 @@ def session(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _silent(host: str, port: int) -> str | None:
+    """Why nobody answers there, None where somebody does: Ray itself would try for many minutes."""
+    try:
+        socket.create_connection((host.strip("[]"), port), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return None
 
 
 def slots(ray: Any, device: str, workers: int = 0) -> Slots:

@@ -38,6 +38,10 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
             an engine that isn't installed; streams that can't be mixed.
     """
     check_engine(settings.engine, settings.address)
+    if settings.device == "cuda" and settings.engine == "local":
+        from neglabel.pipeline.models import resolve_device
+
+        resolve_device(settings.device)
     for prompt in settings.label_prompt:
         check_template(prompt, f"--label-prompt {prompt}")
     check_template(settings.negatives_prompt, f"--negatives-prompt {settings.negatives_prompt}")

@@ -132,11 +132,11 @@ def stream(path: Location, columns: Sequence[str] = (), batch_rows: int = ROW_GR
 
 def unit(embedding: NDArray[np.floating[Any]], dtype: Any = np.float32) -> NDArray[Any]:
     """(n, D) → rows of length 1 in ``dtype``; normalised in that dtype or better."""
-    wide = embedding.astype(dtype)
+    wide = embedding.astype(np.promote_types(embedding.dtype, dtype))  # a float64 entry may be none of float32's
     # First by the largest entry: the square of a tiny one is zero, of a huge one infinite.
     wide /= np.abs(wide).max(axis=1, keepdims=True)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    return wide
+    return wide.astype(dtype, copy=False)
 
 
 def _matrix(column: pa.Array, path: Location, start: int) -> NDArray[np.floating[Any]]:

@@ -224,7 +224,9 @@ def test_help_names_every_option_and_version_is_the_packages() -> None:
         shown = neglabel(stage, "--help")
         assert shown.returncode == 0
         assert option in shown.stdout
-    assert "(default: ViT-B-16)" in neglabel("encode", "--help").stdout
+    shown = neglabel("encode", "--help")
+    assert "(default: ViT-B-16)" in shown.stdout
+    assert "'neglabel[ray]'" in shown.stdout  # brackets are no style of rich's
 
 
 def test_help_and_import_load_nothing_heavy() -> None:

@@ -217,6 +217,31 @@ def test_bad_files_are_named_with_their_row(world: dict[str, Any], tmp_path: Pat
     assert not world["out"].exists()
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_lengths_that_float32_has_not_change_nothing(tmp_path: Path, size: float) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 8))
+    found = []
+    for name, scale in (("plain", 1.0), ("odd", size)):
+        values = pa.FixedSizeListArray.from_arrays(pa.array((rows * scale).reshape(-1)), 8)
+        table = pa.table({"text": [f"w{n}" for n in range(60)], "embedding": values})
+        pq.write_table(table.slice(0, 50), tmp_path / f"{name}.parquet")
+        pq.write_table(table.slice(50), tmp_path / f"{name}-labels.parquet")
+        given = {"candidates": [tmp_path / f"{name}.parquet"], "labels": tmp_path / f"{name}-labels.parquet"}
+        mine(make(MineSettings, {**given, "out": tmp_path / "n.parquet", "top": 20, "device": "cpu"}),
+             Reporter(quiet=True))  # fmt: skip
+        found.append(pq.read_table(tmp_path / "n.parquet"))
+    vectors = [np.stack(table["embedding"].to_numpy()) for table in found]
+    assert found[0]["text"].equals(found[1]["text"])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_a_device_that_is_not_there_is_refused(world: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neglabel.pipeline.mine.gpu_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="--device cuda"):
+        run(world, device="cuda")
+
+
 def test_nothing_else_is_overwritten(world: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}

@@ -113,6 +113,23 @@ def test_a_changed_file_and_damaged_work_are_made_again(place: Path, files_read:
         run(place, work=place / "a.parquet")
 
 
+def test_a_file_of_which_nothing_is_kept_is_known_as_well(place: Path, files_read: list[str]) -> None:
+    words = pq.read_table(place / "c0.parquet")
+    pq.write_table(words.slice(0, 50), place / "c9.parquet")  # all of them twice
+    run(place, "09", work=place / "w")
+    files_read.clear()
+    run(place, "0931", work=place / "w")
+    assert set(files_read) == {"c3", "c1"}
+    kept = (place / "n.parquet").read_bytes()
+    run(place, "0931")
+    assert (place / "n.parquet").read_bytes() == kept
+
+
+def test_work_below_a_file_is_one_sentence(place: Path) -> None:
+    with pytest.raises(NeglabelError, match=r"can't write .*Not a directory"):
+        run(place, work=place / "a.parquet" / "w")
+
+
 def test_a_run_that_is_stopped_keeps_the_files_it_finished(
     place: Path, files_read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

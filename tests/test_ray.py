@@ -103,6 +103,19 @@ def test_workers_that_are_killed_leave_the_local_store(
     alike(out, calm)
 
 
+def test_an_address_where_nobody_answers_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from neglabel.pipeline.ray_session import session
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and doesn't listen
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(NeglabelError, match=f"--address {place} .Connection refused"), session(place):
+            pass
+
+
 def test_a_shard_that_always_fails_is_named_and_the_others_are_kept(
     tmp_path: Path, cluster: Any, tiny_model: Path
 ) -> None:
@@ -144,7 +157,6 @@ def test_mining_by_files_selects_what_one_process_does(tmp_path: Path, cluster: 
     ])  # fmt: skip
 
 
-@pytest.mark.soak
 @pytest.mark.soak
 def test_mining_by_files_in_more_ways(tmp_path: Path, cluster: Any) -> None:
     place = candidates_in(tmp_path)

@@ -82,6 +82,11 @@ def refused(settings: ScoreSettings, what: str) -> None:
     assert not settings.out.exists()
 
 
+def test_a_device_that_is_not_there_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused(ScoreSettings(**{**options(world).model_dump(), "device": "cuda"}), "--device cuda")
+
+
 def test_too_many_groups_name_both_places(world: Path) -> None:
     refused(options(world, groups=41), r"--groups 41 \(in a run file: \[score\] groups\) is more than the 40 negative")
 
