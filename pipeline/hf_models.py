@@ -11,7 +11,7 @@ from PIL import Image
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.hub_access import quiet
-from neglabel.pipeline.hf_source import HFSource, context_length, find, gist
+from neglabel.pipeline.hf_source import HFSource, find, gist
 from neglabel.pipeline.hf_tower import Preprocess, Tokenizer, TransformersModel
 from neglabel.pipeline.weights import digest_files
 
@@ -36,9 +36,9 @@ def load(name: str, pretrained: str | None, quickgelu: bool | None, device: torc
         UsageError: no such model, another family, no safetensors, parts that don't belong together.
         NeglabelError: a file can't be downloaded or read.
     """
+    source = find(name, pretrained)  # says so where transformers is missing
     import transformers
 
-    source = find(name, pretrained)
     gelu = _quick_gelu(source, quickgelu)
     files = source.weights()
     tokenizer, preprocess = _tokenizer(source), _preprocess(source)
@@ -67,9 +67,9 @@ def load(name: str, pretrained: str | None, quickgelu: bool | None, device: torc
 
 def untrained(name: str, device: torch.device, precision: str) -> tuple[TransformersModel, Tokenizer]:
     """The model with random weights and its tokenizer: what speed is measured with. Raises as :func:`load`."""
+    source = find(name, weights=False)
     import transformers
 
-    source = find(name, weights=False)
     tokenizer = _tokenizer(source)
     inner = getattr(transformers, source.family.model)(source.config)
     inner.vision_model = None

@@ -98,7 +98,7 @@ def find(name: str, pretrained: str | None = None, weights: bool = True) -> HFSo
         kind, config = _config(name, Path(place))
         return HFSource(name, Path(place), kind, config, _WEIGHTS[0])
     parts = _HUB_NAME.fullmatch(place)
-    if parts is None:
+    if parts is None or pretrained == _WEIGHTS[0]:
         raise UsageError(f"--model {name}: no such folder; write hf:FOLDER, or hf:OWNER/NAME[@REVISION] for the hub")
     if pretrained is not None and not _COMMIT.fullmatch(pretrained):
         raise _no_pretrained(name, pretrained)
@@ -177,7 +177,7 @@ def _fetch(name: str, repo: str, revision: str | None, files: tuple[str, ...]) -
     except RevisionNotFoundError:
         raise UsageError(f"--model {name}: it has no revision `{revision}`; name a commit, tag or branch") from None
     except (RepositoryNotFoundError, HFValidationError):
-        raise UsageError(f"--model {name}: no such folder, nor such a model on the hub (or only by an account)") from None
+        raise UsageError(f"--model {name}: no such folder, nor such a model on the hub (or it is private)") from None
     except Exception as error:
         # The HTTP library of the day has its own.
         why = f"it can't be downloaded ({gist(error)})" if reachable else "the Hugging Face hub can't be reached"

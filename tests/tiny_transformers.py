@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from neglabel.corpora.hub_access import quiet
+
 from .tiny_towers import _tokenizer
 
 KINDS = ("align", "altclip", "groupvit")
+CLASSES = {"align": "AlignModel", "altclip": "AltCLIPModel", "groupvit": "GroupViTModel"}
 #: Tokens that a prompt is cut to.
 CONTEXT = {"align": 64, "altclip": 77, "groupvit": 77}
 _BLOCK = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
@@ -29,11 +32,11 @@ def build(folder: Path, kind: str, seed: int = 0, **text: Any) -> Path:
     text = {**_BLOCK, "vocab_size": vocabulary, **text}
     torch.manual_seed(seed)
     if kind == "align":
-        # One block of EfficientNet.
+        # One block of EfficientNet; half of its 48 channels is the dimension.
         vision = {
             "image_size": 600, "width_coefficient": 0.5, "depth_coefficient": 1.0, "depth_divisor": 4,
-            "kernel_sizes": [3], "in_channels": [16], "out_channels": [16], "strides": [2], "num_block_repeats": [1],
-            "expand_ratios": [2], "depthwise_padding": [], "hidden_dim": 24,
+            "kernel_sizes": [3], "in_channels": [32], "out_channels": [48], "strides": [2], "num_block_repeats": [1],
+            "expand_ratios": [2], "depthwise_padding": [], "hidden_dim": 64,
         }  # fmt: skip
         config = transformers.AlignConfig(text_config=text, vision_config=vision, projection_dim=24)
         model = transformers.AlignModel(config)
@@ -77,7 +80,8 @@ def _bert(folder: Path) -> int:
     from transformers import PreTrainedTokenizerFast
 
     letters = "abcdefghijklmnopqrstuvwxyz<>!.'0123456789"
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "nice", "dog", *letters, *(f"##{c}" for c in letters)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens = [*special, "the", "nice", "dog", *letters, *(f"##{letter}" for letter in letters)]
     inner = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     inner.normalizer = normalizers.BertNormalizer()
     inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
