@@ -14,7 +14,7 @@ from neglabel.corpora.uri import Location
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.encode_work import Record
 from neglabel.pipeline.encode_workers import Facts
-from neglabel.pipeline.model_source import CONFIG
+from neglabel.pipeline.places import model_in
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.ray_jobs import Done, Job
 from neglabel.pipeline.ray_pool import Pool
@@ -49,7 +49,7 @@ class RayPool:
             found = slots(ray, settings.device, settings.workers)
             self.ray, self.device = ray, f"Ray: {found.workers} workers of {found.cpus} threads on {found.device}"
             self.settings = settings.model_copy(
-                update={"out": self.folder, "model": _placed(settings.model, CONFIG), "device": found.device,
+                update={"out": self.folder, "model": model_in(Path.cwd(), settings.model), "device": found.device,
                         "pretrained": settings.pretrained and _placed(settings.pretrained)}
             )  # fmt: skip
             self._pool = self._open.enter_context(
@@ -158,6 +158,6 @@ def encode_one(
     return encode_shard(number, shard, folder, encoder, storage, clock, by_content=True), clock.seconds
 
 
-def _placed(name: str, inside: str = "") -> str:
-    """A file's or folder's path made absolute, for workers have another working directory; other names as they are."""
-    return str(Path(name).absolute()) if (Path(name) / inside).exists() else name
+def _placed(name: str) -> str:
+    """A file's path made absolute, for workers have another working directory; other names as they are."""
+    return str(Path(name).absolute()) if Path(name).exists() else name

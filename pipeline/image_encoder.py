@@ -167,4 +167,4 @@ class ImageEncoder:
 
     def _dimension(self) -> int:
         visual = getattr(self.model, "visual", None)
-        return int(getattr(visual, "output_dim", 0) or 0)
+        return int(getattr(self.model, "embed_dim", 0) or getattr(visual, "output_dim", 0) or 0)

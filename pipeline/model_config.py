@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neglabel import NeglabelError, UsageError
+from neglabel.pipeline.hf_source import PREFIX, context_length, find
 from neglabel.pipeline.model_source import CONFIG, PACKAGED, _closest
 
 #: Of a configuration that says nothing, as open_clip has it.
@@ -33,12 +34,18 @@ class ModelConfig:
 
 
 def model_config(name: str) -> ModelConfig:
-    """The configuration of an open_clip model name, ``emoji``, or a folder with ``open_clip_config.json``.
+    """The configuration of an open_clip model name, ``emoji``, a folder with ``open_clip_config.json``, or ``hf:…``.
+
+    Of the last, ``config`` is what open_clip's would be of it, as far as anybody asks.
 
     Raises:
         UsageError: no such model.
         NeglabelError: its configuration can't be read.
     """
+    if name.startswith(PREFIX):
+        source = find(name, weights=False)
+        text = {"context_length": context_length(source), "hf_tokenizer_name": "."}
+        return ModelConfig(name, {"embed_dim": source.dimension, "text_cfg": text}, source.folder)
     folder = PACKAGED.get(name) or Path(name)
     if (folder / CONFIG).is_file():
         return ModelConfig(name, _read(folder / CONFIG, "model_cfg"), folder)

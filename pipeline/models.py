@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from neglabel import NeglabelError, UsageError
-from neglabel.pipeline import hf_text
+from neglabel.pipeline import hf_models, hf_text
+from neglabel.pipeline.hf_source import PREFIX
 from neglabel.pipeline.model_source import ModelSource, configured_dimension, find_model, quiet
 from neglabel.pipeline.remember import remembered
 from neglabel.pipeline.weights import load_weights
@@ -48,7 +49,8 @@ def load_model(
     """Load a CLIP-like model.
 
     Args:
-        name: an open_clip model name, ``emoji``, or a folder with ``open_clip_config.json``.
+        name: an open_clip model name, ``emoji``, a folder with ``open_clip_config.json``, or ``hf:FOLDER`` or
+            ``hf:OWNER/NAME[@REVISION]`` of transformers (ALIGN, AltCLIP, GroupViT; :mod:`neglabel.pipeline.hf_models`).
         pretrained: an open_clip tag (downloaded by open_clip) or a checkpoint file; default ``openai``, or the
             weights in the model's folder.
         quickgelu: needed for a checkpoint file that doesn't say itself; OpenAI's weights were trained with it.
@@ -62,6 +64,8 @@ def load_model(
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is none of a loaded model's; use {', '.join(PRECISIONS)}")
     place = resolve_device(device)
+    if name.startswith(PREFIX):
+        return LoadedModel(*hf_models.load(name, pretrained, quickgelu, place, precision), place, precision)
     source = find_model(name, pretrained, quickgelu)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ from typing import Any
 from neglabel import UsageError
 from neglabel.corpora import ADAPTERS
 from neglabel.corpora.uri import is_uri, join
+from neglabel.pipeline.hf_source import PREFIX, below
 from neglabel.pipeline.images import list_and_root
 from neglabel.pipeline.known_datasets import DATASET, asked
 from neglabel.pipeline.model_source import CONFIG, PACKAGED
@@ -66,4 +67,6 @@ def pictures_in(folder: Path, settings: ScoreSettings) -> dict[str, Any]:
 
 def model_in(folder: Path, name: str) -> str:
     """A model's name; a model folder taken from ``folder``."""
+    if name.startswith(PREFIX):
+        return below(folder, name)
     return str(folder / name) if name not in PACKAGED and (folder / name / CONFIG).is_file() else name

@@ -20,7 +20,11 @@ from neglabel.pipeline.presets import PresetName
 class _Model(StageSettings):
     """Options that name a model."""
 
-    model: str = Field("ViT-B-16", description="open_clip model name, `emoji`, or a folder with open_clip_config.json")
+    model: str = Field(
+        "ViT-B-16",
+        description="open_clip model name, `emoji`, a folder with open_clip_config.json, or hf:FOLDER or "
+        "hf:OWNER/NAME[@REVISION] of transformers (ALIGN, AltCLIP, GroupViT)",
+    )
     pretrained: str | None = Field(
         None,
         description="open_clip tag, or a checkpoint FILE (.safetensors, .pt); default: `openai`, "

@@ -85,7 +85,8 @@ class Tokens:
     def _rows(self, prompts: Sequence[str]) -> tuple[Ids, NDArray[np.bool_]]:
         """Ids, and for each prompt whether it may have been cut."""
         if self._cleaner is None:
-            return self._original(prompts), np.ones(len(prompts), bool)
+            ids, pad = self._original(prompts), getattr(self.tokenizer, "pad_id", None)
+            return ids, np.ones(len(prompts), bool) if pad is None else ids[:, -1] != pad
         out = self.tokenizer.tokenizer(
             self._cleaner.texts(prompts), return_tensors="np", max_length=self.context_length, padding="max_length",
             truncation=True, return_attention_mask=True, return_token_type_ids=False,

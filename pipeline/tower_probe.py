@@ -87,9 +87,13 @@ def _measure(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _untrained(asked: Mapping[str, Any]) -> tuple[Any, Any]:
     """The model with random weights and the smallest of image towers, which isn't used; and its tokenizer."""
+    from neglabel.pipeline import hf_models
+    from neglabel.pipeline.hf_source import PREFIX
     from neglabel.pipeline.model_source import ModelSource, quiet
     from neglabel.pipeline.models import _build, _tokenizer, resolve_device
 
+    if asked["name"].startswith(PREFIX):
+        return hf_models.untrained(asked["name"], resolve_device(asked["device"]), asked["precision"])
     config = {**asked["config"], "vision_cfg": SMALL}
     folder = Path(asked["folder"]) if asked["folder"] else None
     tokenizer = f"local-dir:{folder}" if folder else asked["name"]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from neglabel.pipeline.causal_parts import CausalParts
+from neglabel.pipeline.hf_tower import TransformersModel
 
 #: Hugging Face towers whose attention masks padding and whose places don't depend on it.
 MASKING = {"bert", "camembert", "distilbert", "electra", "m2m_100", "mpnet", "mt5", "roberta", "t5", "xlm-roberta",
@@ -40,6 +41,10 @@ def inspect(model: Any, tokenizer: Any) -> Found:
     from open_clip.transformer import TextTransformer
 
     try:
+        if type(model) is TransformersModel:
+            # All three families mask padding: two by attention, GroupViT by being causal and read at the end token.
+            _untouched(part for name, part in model.inner.named_children() if name != "vision_model")
+            return Found("cut", pad_id=model.pad_id)
         _require(type(model) in (CLIP, CustomTextCLIP, CoCa), f"unknown model {type(model).__name__}")
         _require("encode_text" not in vars(model), "its encode_text was replaced")
         if type(model) is CLIP:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def digest(state: Mapping[str, torch.Tensor]) -> str:
     result = hashlib.sha256()
     for name in sorted(state):
         _add(result, name, state[name])
+    return result.hexdigest()
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """:func:`digest` of the tensors that ``paths`` (safetensors) hold together, one in memory at a time."""
+    from safetensors import safe_open
+
+    result = hashlib.sha256()
+    with ExitStack() as stack:
+        files = [stack.enter_context(safe_open(path, framework="pt")) for path in paths]
+        holder = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+        for name in sorted(holder):
+            _add(result, name, holder[name].get_tensor(name))
     return result.hexdigest()
 
 
