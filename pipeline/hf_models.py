@@ -78,8 +78,9 @@ def untrained(name: str, device: torch.device, precision: str) -> tuple[Transfor
 
 @contextmanager
 def _no_bars() -> Iterator[None]:
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -144,7 +145,8 @@ def _preprocess(source: HFSource) -> Preprocess:
     how: dict[str, Any] = {"use_fast": False} if old else {"backend": "pil"}
     try:
         with quiet():
-            preprocess = Preprocess(transformers.AutoImageProcessor.from_pretrained(
+            processors: Any = transformers.AutoImageProcessor
+            preprocess = Preprocess(processors.from_pretrained(
                 source.folder, trust_remote_code=False, local_files_only=True, **how
             ))  # fmt: skip
             made = preprocess(Image.new("RGB", (40, 30)))
