@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from neglabel.pipeline.metrics import Convention
-from neglabel.pipeline.option_types import Location, Many, StageSettings
+from neglabel.pipeline.option_types import Convention, Location, Many, StageSettings
 
 
 class LeaderboardSettings(StageSettings):

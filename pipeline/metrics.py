@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.text import normalise
+from neglabel.pipeline.option_types import Convention
 
-#: The last serves to match the NegLabel authors' figures.
-Convention = Literal["id-positive", "ood-positive", "nearest-recall"]
 Floats = NDArray[np.float64]
 
 

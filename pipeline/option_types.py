@@ -12,9 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from neglabel.corpora.uri import Location, Remote
 from neglabel.pipeline.named_labels import NamedLabels
 
-__all__ = ["Device", "Location", "Many", "NumberPairs", "Pairs", "Share", "StageSettings", "Templates", "Weights"]
+__all__ = [
+    "Convention", "Device", "Location", "Many", "NumberPairs", "Pairs", "Share", "StageSettings", "Templates",
+    "Weights",
+]  # fmt: skip
 
 Device = Literal["auto", "cpu", "cuda"]
+#: Of FPR95 (:func:`neglabel.pipeline.metrics.fpr95`). The last serves to match the NegLabel authors' figures.
+Convention = Literal["id-positive", "ood-positive", "nearest-recall"]
 #: What no file system of the common three has in a name; a leading dot would hide the file.
 UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.|[. ]$')
 #: Share in [0, 1]; a whole percentage is the usual slip, so its refusal says what was meant.

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from neglabel.pipeline.engine import Address, Engine, ShardOf
-from neglabel.pipeline.option_types import Device, Location, Many, StageSettings, Templates, Weights
+from neglabel.pipeline.option_types import Convention, Device, Location, Many, StageSettings, Templates, Weights
 from neglabel.pipeline.presets import PresetName
 
 
@@ -111,7 +111,7 @@ class ReportSettings(StageSettings):
     scores: Annotated[tuple[Location, ...], Many] = Field(description="folders of `score`")
     out: Location = Field(description="folder of the report")
     names: Annotated[tuple[str, ...], Many] = Field((), description="what to call each folder; default: its own name")
-    fpr: Literal["id-positive", "ood-positive", "nearest-recall"] = Field(
+    fpr: Convention = Field(
         "id-positive",
         description="FPR95: share of OOD accepted where 95 % of ID is (id-positive, the paper's), "
         "share of ID rejected where 95 % of OOD is (ood-positive, OpenOOD's), "

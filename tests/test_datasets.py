@@ -294,7 +294,7 @@ def test_imagenets_names_are_pinned_and_two_occur_twice() -> None:
             part = imagenet_part(entry)
             assert (len(part), digest(part.values())) == (entry.classes, entry.sha256), entry.name
             assert list(part) == sorted(part)
-    reporter, encoder = Reporter(quiet=True), SimpleNamespace(encode=lambda texts: np.eye(1000, 8) + 1)
+    reporter, encoder = Reporter(quiet=True), SimpleNamespace(encode=lambda texts, unit: np.eye(1000, 8) + 1)
     loaded = load_labels(NamedLabels("dataset:imagenet-1k"), ["a {}"], lambda: encoder, reporter)  # type: ignore
     assert list(loaded.names) == names
     assert "more than once there are missile, sunglasses; kept as they are" in reporter.warnings[0]

@@ -73,6 +73,7 @@ def test_float32_scores_would_tie(quickstart: dict[str, Any]) -> None:
     assert (np.diff(scores[np.argsort(logits)]) >= 0).all()
 
 
+@pytest.mark.soak
 def test_a_second_run_encodes_nothing(quickstart: dict[str, Any]) -> None:
     command = [sys.executable, "-c", "from neglabel.cli import main; main()", "run", "--json"]
     result = subprocess.run([*command, str(quickstart["out"] / "quickstart.toml")], capture_output=True, text=True)

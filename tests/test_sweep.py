@@ -136,7 +136,11 @@ def test_steps_are_redone_when_contents_change_and_only_then(place: tuple[Path, 
     assert made_by() == ["measure"]
     values["score"]["seed"] = 3
     assert made_by() == ["measure", "score"]
-    assert made_by(lambda: (folder / "never.txt").write_text("old river\n")) == everything
+    # Other words are excluded, none of them a negative: the same negatives, so nothing after them changes.
+    assert made_by(lambda: (folder / "never.txt").write_text("law\nnot there\n")) == ["mine"]
+    negatives = next(out.glob("steps/mine-*/negatives.parquet"))
+    farthest = pq.read_table(negatives)["text"][0].as_py()
+    assert made_by(lambda: (folder / "never.txt").write_text(f"{farthest}\n")) == everything
     assert made_by(lambda: (folder / "labels.txt").write_text("cat\ndog\ncow\n")) == everything
     other = unit(np.random.default_rng(9), 30, 32)
     assert made_by(lambda: write(folder / "far.parquet", other)) == ["measure", "score"]

@@ -67,6 +67,7 @@ def expected_words(keep: set[str], letter: str) -> set[str]:
     return {n.replace("_", " ").lower() for name in keep if name.split(".")[-2] == letter for n in found[name][2]}
 
 
+@pytest.mark.soak
 def test_domain_is_a_subtree() -> None:
     words = list(open_corpus("wordnet:pos=n,domain=artifact.n.01+food.n.01"))
     keep = below("artifact.n.01") | below("food.n.01")
@@ -131,7 +132,7 @@ def test_any_depth_is_a_range_or_one_sentence(value: Any) -> None:
         assert "depth" in str(error)  # noqa: PT017
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=1, deadline=None)
 @example(data=b"\0", where="index.adv")
 @given(data=st.binary(min_size=1, max_size=200), where=st.sampled_from(["data.adv", "index.adv", "lexnames"]))
 def test_broken_data_raises_nothing_else(data: bytes, where: str) -> None:
