@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.text import normalise
-from neglabel.pipeline.option_types import Convention
+from neglabel.pipeline.option_types import Convention as Convention
 
 Floats = NDArray[np.float64]
 

@@ -25,11 +25,11 @@ from .conftest import ROOT
 COMMAND = [sys.executable, "-c", "from neglabel.cli import main; main()"]
 
 
-def neglabel(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def neglabel(*arguments: object) -> subprocess.CompletedProcess[str]:
     """A command as a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "160"}
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, encoding="utf-8"
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=environment, encoding="utf-8"
     )
 
 
@@ -147,7 +147,9 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tiny_model: Path) -> None:
+def test_run_does_all_stages_from_one_file_in_another_folder(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -161,7 +163,8 @@ def test_run_does_all_stages_from_one_file_in_another_folder(tmp_path: Path, tin
         "out": "made", "labels": "labels.txt", "corpus": ["words.csv"], "model": str(tiny_model), "random_seeds": 2,
         "mine": {"top": 100}, "score": {"id": {"pets": "id"}, "ood": {"things": "other"}, "groups": 10},
     }))  # fmt: skip
-    result = neglabel("run", tmp_path / "data" / "my.toml", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = here("run", tmp_path / "data" / "my.toml")
     assert result.returncode == 0, result.stderr
     made = tmp_path / "data" / "made"
     assert (made / "report" / "index.html").is_file()
