@@ -72,8 +72,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
         upper, lower = axes[0][column], axes[1][column]
         upper.plot(counts, [one["seconds"] for one in result[name]], "o-")
         lower.plot(counts, [one["peak_gb"] for one in result[name]], "o-")
-        upper.set(title=title, xscale="log", yscale="log", ylabel="seconds" if column == 0 else "")
-        lower.set(xlabel=name, ylim=(0, None), ylabel="peak memory, GB" if column == 0 else "")
+        upper.set(xscale="log", yscale="log", ylabel="seconds" if column == 0 else "")
+        upper.set_title(title, fontsize="medium")
+        highest = 1.15 * max(one["peak_gb"] for one in result[name])
+        lower.set(xlabel=name, ylim=(0, highest), ylabel="peak memory, GB" if column == 0 else "")
         for axis in (upper, lower):
             axis.grid(alpha=0.3)
     figure.savefig(path, format="svg", metadata={"Date": None})
