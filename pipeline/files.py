@@ -102,7 +102,9 @@ def read_json(path: Location, kind: str) -> dict[str, Any]:
         raise NeglabelError(f"{path} can't be read: {why}; run the stage that wrote it again") from None
     if not isinstance(value, dict) or value.get("format") != kind:
         raise UsageError(f"{path} is not a {kind} manifest; name the folder that the stage before wrote")
-    if not isinstance(value.get("version"), int) or value["version"] > VERSION:
+    if not isinstance(value.get("version"), int):
+        raise NeglabelError(f"{path} is damaged: it says no version; run the stage that wrote it again")
+    if value["version"] > VERSION:
         raise UsageError(f"{path} was made by a newer neglabel (version {value.get('version')}); update neglabel")
     return value
 

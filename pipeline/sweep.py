@@ -143,7 +143,7 @@ def _counted(planned: Sequence[Planned], work: Work) -> dict[str, Any]:
     for p in planned:
         words = work.keys.encode_key(p)
         manifest = work.keys.store(p) / "manifest.json"
-        there = manifest.is_file() and bool(files.read_json(manifest, "neglabel-candidates")["complete"])
+        there = manifest.is_file() and bool(files.read_json(manifest, "neglabel-candidates").get("complete"))
         steps["encode"][words] = there
         mined = work.keys.mine_key(p) if there else digest([words, settings_less(p.mine, {"out", "candidates"})])
         steps["mine"][mined] = work.steps.done(mined)

@@ -98,7 +98,12 @@ def key_of(stage: str, settings: Mapping[str, Any], inputs: Any) -> str:
 def store_digest(folder: Path) -> str:
     """Of a store of candidates: its words and embeddings, and what ``mine`` reads of its manifest."""
     manifest = files.read_json(folder / "manifest.json", "neglabel-candidates")
-    shards = [record["sha256"] for record in manifest["shards"]]
+    try:
+        shards = [record["sha256"] for record in manifest["shards"]]
+    except (KeyError, TypeError):
+        raise NeglabelError(
+            f"{folder / 'manifest.json'} is damaged; delete that folder, and the same command makes it anew"
+        ) from None
     return digest([shards, *(manifest.get(name) for name in ("model", "prompts", "preset", "dedupe"))])
 
 

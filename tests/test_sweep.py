@@ -233,6 +233,21 @@ def test_all_that_is_missing_is_said_at_once_and_nothing_is_left(place: tuple[Pa
         run_sweep(folder / "out", file, only=["nobody"])
 
 
+@pytest.mark.parametrize("lost", ["complete", "shards", "version"])
+def test_a_damaged_store_is_named_with_the_folder_to_delete(place: tuple[Path, dict[str, Any]], lost: str) -> None:
+    folder, values = place
+    out, file = folder / "out", write_sweep(folder / "t.toml", values)
+    run_sweep(out, file)
+    (manifest,) = out.glob("steps/encode-*/manifest.json")
+    kept = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({name: value for name, value in kept.items() if name != lost}))
+    if lost == "complete":
+        assert run_sweep(out, file, dry_run=True)["encode"]["finished"] == 0
+    else:
+        with pytest.raises(NeglabelError, match="damaged"):
+            run_sweep(out, file, dry_run=True)
+
+
 def test_a_dry_run_counts_and_writes_nothing(place: tuple[Path, dict[str, Any]]) -> None:
     folder, values = place
     out, file = folder / "out", write_sweep(folder / "t.toml", values, axes=M_AXIS)
