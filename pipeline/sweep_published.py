@@ -9,6 +9,7 @@ from pathlib import Path
 
 from neglabel import UsageError
 from neglabel.corpora.text import normalise
+from neglabel.pipeline.report.compare.published import ALIASES
 from neglabel.pipeline.report.measure import AVERAGE, METRICS
 from neglabel.pipeline.sweep_grid import cells
 from neglabel.pipeline.sweep_settings import SweepFile
@@ -16,8 +17,6 @@ from neglabel.pipeline.sweep_settings import SweepFile
 COLUMNS = ("table", "row", "score", "id", "ood", "metric", "value", "sd", "n", "status", "note")
 #: What a line may say of itself. Figures of the last two are printed and not compared; the middle one has no row here.
 STATUSES = ("", "ok", "not-reproducible", "contradictory")
-#: What data sets are also called.
-ALIASES = {"places365": "places", "dtd": "textures", "texture": "textures", "inat": "inaturalist", "sun397": "sun"}
 
 
 @dataclass(frozen=True)

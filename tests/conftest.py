@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from .tiny_model import build_tiny
+
+if TYPE_CHECKING:
+    from .page_in_browser import Opened
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -45,3 +48,19 @@ def browser() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Opens a page (path, options of the browser's context); all are closed at the end of the test."""
+    from .page_in_browser import Opened  # the report: only tests of pages need it
+
+    pages: list[Opened] = []
+
+    def open_page(path: Path, **context: Any) -> Opened:
+        pages.append(Opened(browser, path, **context))
+        return pages[-1]
+
+    yield open_page
+    for one in pages:
+        one.page.close()

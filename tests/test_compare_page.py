@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from .make_kept import World, write_kept
 from .make_report import make, read_csv
-from .page_in_browser import HOSTILE, Opened, contrast
+from .page_in_browser import HOSTILE, contrast
 
 WORLD = World(pictures={"animals": 40, "food <i>": 20, "iNaturalist": 20})
 WORDS = [*HOSTILE, "قط صغير", "日本語の単語", *(f"Titre {i}" for i in range(20))]
@@ -30,19 +29,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     _, out = make(root, *folders, compare="corpus", cases=0, bootstrap=40, hurting=20, title="<em>t</em>")
     return out / "compare.html"
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Any]:
-    pages = []
-
-    def open_page(path: Path, **context: Any) -> Opened:
-        pages.append(Opened(browser, path, **context))
-        return pages[-1]
-
-    yield open_page
-    for one in pages:
-        one.page.close()
 
 
 def test_the_answer_and_the_table_hold_the_figures(opened: Any, page: Path) -> None:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from neglabel.pipeline.settings import ReportSettings
 
 from .make_report import read_csv
 from .make_scores import Set, write_run
-from .page_in_browser import HOSTILE, HOSTILE_SETS, Opened, contrast
+from .page_in_browser import HOSTILE, HOSTILE_SETS, contrast
 
 SETS = [Set("animals", "id", 40, 2.0), Set("food", "ood", 30, 0.0), Set("cars", "ood", 30, 0.6)]
 
@@ -141,19 +140,6 @@ def test_refusals(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(NeglabelError, match="is damaged"):
         make(out, broken)
     assert not out.exists()
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Any]:
-    pages = []
-
-    def open_page(path: Path, **context: Any) -> Opened:
-        pages.append(Opened(browser, path, **context))
-        return pages[-1]
-
-    yield open_page
-    for one in pages:
-        one.page.close()
 
 
 def column(page: Any, key: str, body: int = 0) -> list[str]:

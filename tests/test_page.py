@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .page_in_browser import HOSTILE, HOSTILE_SETS, Opened, contrast, hostile_page, plain_page
+from .page_in_browser import HOSTILE, HOSTILE_SETS, contrast, hostile_page, plain_page
 
 
 @pytest.fixture(scope="module")
@@ -20,19 +19,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hostile_page(tmp_path_factory.mktemp("hostile"))
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Any]:
-    pages = []
-
-    def open_page(path: Path, **context: Any) -> Opened:
-        pages.append(Opened(browser, path, **context))
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        page.page.close()
 
 
 def words_shown(page: Any) -> list[str]:

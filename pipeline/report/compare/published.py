@@ -16,7 +16,7 @@ SETS = ("iNaturalist", "SUN", "Places", "Textures")
 #: What the negatives' `source` says: the name of the file, mostly.
 _WIKIPEDIA, _POS_TAGS = re.compile(r"wikipedia|wiki[-.]|all-titles-in-ns0"), re.compile(r"pos[-_]tag|words_pos")
 #: What data sets are also called.
-_ALIASES = {"places365": "places", "dtd": "textures", "texture": "textures", "inat": "inaturalist", "sun397": "sun"}
+ALIASES = {"places365": "places", "dtd": "textures", "texture": "textures", "inat": "inaturalist", "sun397": "sun"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Published:
         if ood == "average":
             return self.auroc[-1], self.fpr95[-1]
         name = normalise(ood).replace(" ", "").replace("-", "")
-        name = _ALIASES.get(name, name)
+        name = ALIASES.get(name, name)
         place = next((i for i, known in enumerate(SETS) if known.lower() == name), None)
         return None if place is None else (self.auroc[place], self.fpr95[place])
 
