@@ -66,10 +66,15 @@ def test_another_stage(tmp_path: Path, run: Path) -> None:
     assert "is not a neglabel-scores manifest" in refused(tmp_path, UsageError, run)
 
 
-@pytest.mark.parametrize("version", [2, None, "x"])
-def test_a_newer_version(tmp_path: Path, run: Path, version: object) -> None:
-    change(run, lambda m: m.update(version=version))
+def test_a_newer_version(tmp_path: Path, run: Path) -> None:
+    change(run, lambda m: m.update(version=2))
     assert "made by a newer neglabel" in refused(tmp_path, UsageError, run)
+
+
+@pytest.mark.parametrize("version", [None, "x"])
+def test_no_version(tmp_path: Path, run: Path, version: object) -> None:
+    change(run, lambda m: m.update(version=version))
+    assert "manifest.json is damaged" in refused(tmp_path, NeglabelError, run)
 
 
 def test_an_interrupted_run(tmp_path: Path, run: Path) -> None:
