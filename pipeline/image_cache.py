@@ -50,9 +50,11 @@ class ImageCache:
         if not self.usable:
             reporter.warn(f"--cache {folder} is not used: the model's weights have no checkpoint to know them by")
             return
-        made_by = {
+        made_by: dict[str, Any] = {
             "model": dict(identity), "preprocessing": encoder.preprocessing, "precision": encoder.tower.computed_in
         }  # fmt: skip
+        if encoder.noise is not None:
+            made_by["noise"] = encoder.noise.about
         self.shards = ImageShards(folder, made_by, reporter.warn)
         if old := len(list(folder.glob("images-*.parquet"))):
             reporter.say(f"--cache {folder}: {old:,} images-*.parquet of an earlier neglabel are not read; delete them")

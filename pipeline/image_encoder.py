@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from neglabel.indexes.cores import cores
 from neglabel.pipeline.clock import Clock
 from neglabel.pipeline.image_tower import ImageTower
 from neglabel.pipeline.images import Source, decode, reason
+from neglabel.pipeline.odin import Noise, channel_std, moved
 from neglabel.pipeline.transfer import Landing, to_host
 
 if TYPE_CHECKING:
@@ -66,17 +68,22 @@ class ImageEncoder:
         batch_size: pictures a forward pass.
         workers: threads that decode and preprocess; None takes as many as there are cores.
         precision, notice: see :class:`~neglabel.pipeline.image_tower.ImageTower`.
+        noise: moves pictures before they are encoded.
         times: gets the seconds spent waiting for pixels (``decode``) and on the tower (``tower``).
     """
 
     def __init__(
         self, model: Any, preprocess: Callable[[Image.Image], Any], device: Any = None, batch_size: int = 64,
         workers: int | None = None, precision: str = "fp32", notice: Callable[[str], None] = lambda _: None,
-        times: Clock | None = None,
+        times: Clock | None = None, noise: Noise | None = None,
     ) -> None:  # fmt: skip
         self.model, self.preprocess = model, preprocess
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
-        self.tower = ImageTower(model, self.device, precision, notice)
+        self.noise = noise
+        self.tower = ImageTower(
+            model, self.device, precision, notice,
+            None if noise is None else partial(moved, noise=noise, std=channel_std(preprocess)),
+        )  # fmt: skip
         self.batch_size, self.workers = batch_size, workers or cores()
         self.times = times or Clock(("decode", "tower"))
 

@@ -12,6 +12,8 @@ from neglabel.pipeline.transfer import to_device
 
 #: Half precision is said to be too coarse where a picture's cosine to its float32 embedding is below this.
 COSINE = 0.9995
+#: Normalised pixels (n, 3, H, W) and what makes unit vectors of them → pixels.
+Moved = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -20,11 +22,15 @@ class ImageTower:
 
     ``precision`` is of the matrix products: ``fp32`` (as the weights are), ``fp16`` or ``bf16``. Weights stay as they
     are, since text is encoded by the same model, and the normalisation is in float32. ``notice`` gets one sentence
-    where half precision is too coarse.
+    where half precision is too coarse. ``moved`` changes normalised pixels before they are encoded
+    (:mod:`neglabel.pipeline.odin`).
     """
 
-    def __init__(self, model: Any, device: torch.device, precision: str, notice: Callable[[str], None]) -> None:
-        self.model, self.device, self.precision, self.notice = model, device, precision, notice
+    def __init__(
+        self, model: Any, device: torch.device, precision: str, notice: Callable[[str], None],
+        moved: Moved | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.device, self.precision, self.notice, self.moved = model, device, precision, notice, moved
         self.dtype: torch.dtype = next(model.parameters()).dtype
         # Of weights that are in half precision already there is nothing finer to compare with.
         self._checked = precision == "fp32" or self.dtype != torch.float32
@@ -38,8 +44,14 @@ class ImageTower:
     def unit(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
         """n × (3, H, W) → (n, D) float32 on the device, rows of length 1; on CUDA queued, not waited for."""
         # TF32 convolutions (PyTorch's default on newer GPUs) would make a picture depend on its batch at 1e-3.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             stacked = to_device(pixels, self.device, self.dtype)
+            if self.moved is not None:
+                stacked = self.moved(stacked, lambda x: self._unit(x, self.precision))
+            return self._checked_unit(stacked)
+
+    def _checked_unit(self, stacked: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
             unit = self._unit(stacked, self.precision)
             if not self._checked:
                 self._check(stacked, unit)

@@ -23,7 +23,7 @@ from neglabel.pipeline.score_bank import bank_set, fit_bank
 from neglabel.pipeline.score_folder import FORMAT, write_folder
 from neglabel.pipeline.score_inputs import check_embeddings, foreign, group, grouping, read_labels, same_dimension
 from neglabel.pipeline.score_model import ModelOnDemand
-from neglabel.pipeline.score_plan import data_sets, options_checked
+from neglabel.pipeline.score_plan import ODIN, data_sets, options_checked
 from neglabel.pipeline.score_resume import Resume
 from neglabel.pipeline.score_rows import Scorer
 from neglabel.pipeline.score_settings import ScoreSettings
@@ -84,6 +84,10 @@ def _score(settings: ScoreSettings, open_: ExitStack, reporter: Reporter) -> dic
     if silent:
         reporter.warn(f"{settings.negatives} has no negative labels: no evidence for {', '.join(silent)} (NaN)")
     names, labels, prompts = read_labels(settings, negatives, model, reporter)
+    if settings.odin_noise is not None:
+        from neglabel.pipeline.odin import Noise
+
+        model.noise = Noise(settings.odin_noise, labels, temperatures[ODIN])
     number, groups = group(settings, temperatures, negatives, reporter)
     # What was left to a default is written down as what it came to, and paths so that any folder finds them.
     placed = pictures_in(Path.cwd(), settings)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neglabel.pipeline.image_cache import ImageCache
     from neglabel.pipeline.image_encoder import Encoded, ImageEncoder
     from neglabel.pipeline.models import LoadedModel
+    from neglabel.pipeline.odin import Noise
     from neglabel.pipeline.text_encoder import TextEncoder
 
 DEFAULT = "ViT-B-16"
@@ -41,6 +42,8 @@ class ModelOnDemand:
         self.foreign = None if settings.model or mined else foreign
         self.name = settings.model or str((mined or {}).get("model") or DEFAULT)
         self._loaded: LoadedModel | None = None
+        #: What pictures are moved by; to be set before any is encoded.
+        self.noise: Noise | None = None
         self.times = Clock(STEPS)
 
     @property
@@ -83,7 +86,10 @@ class ModelOnDemand:
         return TextEncoder.of(self.loaded)
 
     def check(self, sources: Sequence[Source]) -> None:
-        """Raises UsageError where pictures are to be encoded and nothing says by which model."""
+        """Raises UsageError where nothing says which model is to encode pictures, or ones to be moved aren't there."""
+        given = [source.spec for source in sources if source.embeddings is not None]
+        if self.settings.odin_noise is not None and given:
+            raise UsageError(f"--odin-noise needs pictures, and {given[0]} holds embeddings; name the pictures")
         wanted = [source.spec for source in sources if source.embeddings is None]
         if wanted and self.foreign:
             raise UsageError(
@@ -109,7 +115,7 @@ class ModelOnDemand:
         settings = self.settings
         return ImageEncoder.of(
             self.loaded, settings.batch_size, settings.workers,
-            precision=settings.precision, notice=self.reporter.warn, times=self.times,
+            precision=settings.precision, notice=self.reporter.warn, times=self.times, noise=self.noise,
         )  # fmt: skip
 
     def encode_by(self, encoder: Any) -> None:

@@ -18,6 +18,8 @@ from neglabel.pipeline.prompts import check_template
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES, spec_of
 
+#: The score that ``--odin-noise`` is for.
+ODIN = "tempered-msp"
 Role = Literal["id", "ood", "unknown"]
 
 
@@ -58,7 +60,21 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
             raise UsageError(f"--temperature {name}={temperature:g}: {name} has no temperature; leave it out")
         chosen[name] = temperature
     _check_stream(settings)
+    _check_noise(settings)
     return chosen
+
+
+def _check_noise(settings: ScoreSettings) -> None:
+    """Raises UsageError where ``--odin-noise`` is of no use, or can't be done."""
+    if settings.odin_noise is None:
+        return
+    if set(settings.score) != {ODIN}:
+        raise UsageError(
+            f"--odin-noise moves every picture of the run towards its nearest label, as ODIN wants it: ask for --score "
+            f"{ODIN} alone, and for other scores in a run of their own"
+        )
+    if settings.engine != "local":
+        raise UsageError(f"--odin-noise works with --engine local alone, not with {settings.engine}")
 
 
 def _check_stream(settings: ScoreSettings) -> None:

@@ -131,6 +131,7 @@ class RayEncoder:
     def __init__(self, far: RayScoring, batch_size: int, times: Clock, preprocessing: str, computed_in: str) -> None:
         self._far, self._batch_size, self._times = far, batch_size, times
         self.preprocessing, self.tower = preprocessing, SimpleNamespace(computed_in=computed_in)
+        self.noise = None
         self._said: set[str] = set()
 
     def stream(self, source: Source, rows: Iterable[int]) -> Generator[Encoded, None, None]:

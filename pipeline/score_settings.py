@@ -30,6 +30,10 @@ class ScoreSettings(StageSettings):
         description="neglabel, neglabel-ungrouped, mcm, msp, maxlogit, energy, … (any other name lists them)",
     )
     temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
+    odin_noise: float | None = Field(
+        None, ge=0, lt=1,
+        description="ODIN, with `--score tempered-msp`: move each pixel by so much of its range, as 0.0014",
+    )  # fmt: skip
     groups: int | None = Field(
         None, ge=1, description="n_g; 1 scores all negatives together; default: 100, or 1 for fewer negatives than that"
     )
@@ -43,8 +47,8 @@ class ScoreSettings(StageSettings):
     seed: int = Field(0, ge=0, description="of the groups' permutation, and of --stream mixed")
     stream: Literal["separate", "mixed"] = Field(
         "separate",
-        description="what adaneg and clipscope see: separate, each data set alone in its order; mixed, ID and the one "
-        "OOD set shuffled together by --seed",
+        description="what adaneg, clipscope and tanl see: separate, each data set alone in its order; mixed, ID and the "
+        "one OOD set shuffled together by --seed",
     )
     cache: Location | None = Field(None, description="folder that keeps image embeddings")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(

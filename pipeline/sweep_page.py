@@ -10,6 +10,7 @@ from typing import Any
 from neglabel import NeglabelError
 from neglabel.pipeline import files
 from neglabel.pipeline.progress import Reporter
+from neglabel.pipeline.sweep_chart import summary_svg
 from neglabel.pipeline.sweep_published import Figure
 from neglabel.pipeline.sweep_settings import SweepFile, SweepSettings
 from neglabel.pipeline.sweep_steps import WITNESS, digest, settings_less
@@ -17,6 +18,7 @@ from neglabel.pipeline.sweep_table import results_csv, summary, summary_csv, sum
 from neglabel.pipeline.sweep_work import Result, disk_full
 
 WITNESS_OF_PAGE = "neglabel-sweep-page"
+PICTURE = "summary.svg"
 #: Folders of ``score`` on a page at most: a page holds every picture of all of them in memory.
 ON_A_PAGE = 20
 
@@ -30,7 +32,12 @@ def write_tables(
     title = (file.title or file.path.stem) + (" (small: the embedded world)" if settings.small else "")
     files.write_text(folder / "results.csv", results_csv(results))
     files.write_text(folder / "summary.csv", summary_csv(lines))
-    files.write_text(folder / "summary.md", summary_md(title, lines, results))
+    picture = summary_svg(title, lines)
+    if picture:
+        files.write_text(folder / PICTURE, picture)
+    else:
+        (folder / PICTURE).unlink(missing_ok=True)
+    files.write_text(folder / "summary.md", summary_md(title, lines, results, PICTURE if picture else None))
     page, failed = None, ""
     done = [r for r in results if not r.failed]
     if settings.page and done:

@@ -28,7 +28,6 @@ from neglabel.pipeline.sweep_settings import SweepFile
 #: What a sweep decides or has no use for, beside what every run decides.
 FIXED = {
     "mine": frozenset({"text_out", "work"}),
-    "score": frozenset({"keep_embeddings"}),
     "report": frozenset({"names", "compare", "title"}),
 }
 
@@ -139,6 +138,8 @@ def _enough(planned: Planned) -> None:
     score = planned.score
     if not score.id or not score.ood:
         raise UsageError("a row of a table needs pictures of both kinds; give [score] id and ood")
+    if (planned.report.theory or planned.report.coverage) and not score.keep_embeddings:
+        raise UsageError("[report] theory and coverage need [score] keep_embeddings = true")
     banked = [name for name in score.score if SCORES[name].banked]
     if banked and not score.bank:
         raise UsageError(f"score {banked[0]} needs [score] bank: training pictures of the ID classes")

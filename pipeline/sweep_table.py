@@ -20,7 +20,7 @@ RESULTS = (
 )  # fmt: skip
 #: What a summary has of every row; of other metrics where published figures are of them.
 SUMMARISED = ("auroc", "fpr95")
-_TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
+TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
 
 
 @dataclass(frozen=True)
@@ -146,19 +146,25 @@ def summary_csv(lines: Sequence[Line]) -> str:
     return write_csv(names, ([_text(getattr(line, name)) for name in names] for line in lines))
 
 
-def summary_md(title: str, lines: Sequence[Line], results: Sequence[Result]) -> str:
-    """For people: two decimals, spreads or intervals beside each figure, the published ones beside ours."""
+def summary_md(title: str, lines: Sequence[Line], results: Sequence[Result], picture: str | None = None) -> str:
+    """For people: two decimals, spreads or intervals beside each figure, the published ones beside ours.
+
+    Args:
+        picture: a file beside it that shows the same.
+    """
     conventions = dict.fromkeys(r.planned.report.fpr for r in results)
     text = [f"# {md_escape(title)}", "", f"Percentages. {' '.join(CONVENTIONS[c] + '.' for c in conventions)}"]
     text += ["± is the sample standard deviation over repeats (n − 1); in brackets, 95 % intervals by pictures drawn "
              "again. Published figures are of other pictures or another machine's rounding at best: a difference is "
              "no test.", ""]  # fmt: skip
+    if picture:
+        text += [f"![the averages of each row]({picture})", ""]
     heads = ["row", "score", "ID", "OOD", "metric", "ours", "published", "difference", "status"]
     text += ["| " + " | ".join(heads) + " |", "|" + " --- |" * 5 + " ---: |" * 3 + " --- |"]
     for line in lines:
         status = line.status + (f": {line.note}" if line.note else "")
         names = (line.row, SCORE_NAMES.get(line.score, line.score), line.id, line.ood)
-        cells = [*map(md_escape, names), _TITLES.get(line.metric, ""), _ours(line), _theirs(line),
+        cells = [*map(md_escape, names), TITLES.get(line.metric, ""), _ours(line), _theirs(line),
                  "" if line.difference is None else f"{line.difference:+.2f}", md_escape(status)]  # fmt: skip
         text.append("| " + " | ".join(cells) + " |")
     return "\n".join(text) + "\n"

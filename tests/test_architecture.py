@@ -11,8 +11,8 @@ from .conftest import ROOT
 STAGES = {"encode", "mine", "score", "report"}
 #: They call stages, or read what a stage wrote with that stage's reader.
 DRIVERS = {
-    "run", "run_sources", "quickstart", "sweep", "sweep_page", "sweep_plan", "sweep_published", "sweep_table",
-    "sweep_work",
+    "run", "run_sources", "quickstart", "sweep", "sweep_chart", "sweep_page", "sweep_plan", "sweep_published",
+    "sweep_table", "sweep_work",
 }  # fmt: skip
 MODULES = [*ROOT.glob("*.py"), *(p for part in ("corpora", "indexes", "pipeline") for p in (ROOT / part).rglob("*.py"))]
 

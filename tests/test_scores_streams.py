@@ -1,4 +1,4 @@
-"""AdaNeg and CLIPScope over a stream: against their authors' steps in float64, and what cutting a stream may change."""
+"""AdaNeg, CLIPScope and TANL over a stream: their authors' steps in float64, and what cutting a stream may change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neglabel import UsageError
-from neglabel.pipeline.scores import Block, Texts, compute_all, group_negatives, start_stream
+from neglabel.pipeline.metrics import auroc
+from neglabel.pipeline.scores import Block, Texts, compute_all, group_negatives, start_stream, tanl
 from neglabel.pipeline.scores.adaneg import combined
 
 D, K, M = 16, 4, 23
@@ -117,9 +118,91 @@ def test_clipscope_by_its_authors_steps() -> None:
     np.testing.assert_allclose(logit, np.log(want), rtol=1e-9)
 
 
+def otsu(scores: np.ndarray) -> float:
+    """As the authors' code finds it: every threshold tried on all scores."""
+    within = []
+    for threshold in np.arange(100) / 100:
+        above = scores >= threshold
+        some = 0 < above.sum() < len(scores)
+        parts = [(part.mean(), scores[part].var()) for part in (above, ~above)] if some else [(1, np.inf)]
+        within.append(sum(weight * variance for weight, variance in parts))
+    least = np.flatnonzero(np.isclose(within, np.min(within), rtol=1e-9, atol=0) | (within == np.min(within)))
+    return float(least[len(least) // 2]) / 100
+
+
+def tanl_by_steps(
+    labels: np.ndarray, negatives: np.ndarray, pictures: np.ndarray, t: float, chosen: int, queue: int, history: int
+) -> tuple[list[float], list[int]]:
+    """As the authors' loop has it with batches of one and texts in place of noise, in float64: scores, and how often a
+    picture joined either queue."""
+    texts = np.concatenate([labels, negatives]).astype(np.float64)
+
+    def activations(x: np.ndarray) -> np.ndarray:
+        return softmax(texts @ x / t)[K:]
+
+    def score(x: np.ndarray, worth: np.ndarray) -> float:
+        order = np.argsort(-worth, kind="stable")[:chosen]
+        ours, theirs = np.exp(texts[:K] @ x / t), np.exp(texts[K:][order] @ x / t)
+        return float(np.mean([ours.sum() / (ours.sum() + theirs[: m + 1].sum()) for m in range(len(order))]))
+
+    def drawn(rows: np.ndarray) -> np.ndarray:
+        return rows if len(rows) <= queue else np.random.default_rng(0).choice(rows, queue, replace=False)
+
+    first = [drawn(np.arange(K)), drawn(np.arange(K, K + M))]
+    inside, outside = ([activations(texts[row]) for row in rows] for rows in first)
+    worth = np.mean(outside, 0) - np.mean(inside, 0)
+    past, scores, joined = [score(texts[row], worth) for rows in first for row in rows], [], [0, 0]
+    for x in pictures.astype(np.float64):
+        mean_in, mean_out = np.mean(inside, 0), np.mean(outside, 0)
+        found = score(x, mean_out - mean_in)
+        past = [*past, found][-history:]
+        threshold = otsu(np.array(past))
+        if found > threshold + 0.5 * (1 - threshold):
+            mean_in = 0.95 * mean_in + 0.05 * activations(x)
+            inside, joined[0] = [*inside, activations(x)][-queue:], joined[0] + 1
+        elif found < threshold - 0.5 * threshold:
+            mean_out = 0.95 * mean_out + 0.05 * activations(x)
+            outside, joined[1] = [*outside, activations(x)][-queue:], joined[1] + 1
+        scores.append(score(x, mean_out - mean_in))
+    return scores, joined
+
+
+@pytest.mark.parametrize(("chosen", "queue", "history"), [(1000, 300, 20_000), (6, 15, 60)])
+@pytest.mark.parametrize("temperature", [0.1, 0.03])
+def test_tanl_by_its_authors_steps(
+    monkeypatch: pytest.MonkeyPatch, temperature: float, chosen: int, queue: int, history: int
+) -> None:
+    for name, value in (("CHOSEN", chosen), ("QUEUE", queue), ("HISTORY", history)):
+        monkeypatch.setattr(tanl, name, value)
+    labels, negatives, pictures = world(250)
+    want, joined = tanl_by_steps(labels, negatives, pictures, temperature, chosen, queue, history)
+    score, logit = start_stream("tanl", Texts(labels, negatives), temperature)(pictures)
+    np.testing.assert_allclose(score, want, rtol=1e-7)
+    assert min(joined) > 20
+    clear = (score > 1e-6) & (score < 1 - 1e-6)
+    np.testing.assert_allclose(logit[clear], np.log(score[clear] / (1 - score[clear])), rtol=1e-5, atol=1e-8)
+
+
+def test_tanl_learns_which_negatives_the_stream_answers_to() -> None:
+    """OOD pictures around few of many negatives are told apart better than by all negatives alike."""
+    rng = np.random.default_rng(3)
+    labels, negatives = unit(rng.normal(size=(20, 64))), unit(rng.normal(size=(4000, 64)))
+    inside, outside = (
+        unit(centres[rng.integers(0, len(centres), 400)] + 0.16 * rng.normal(size=(400, 64)))
+        for centres in (labels, negatives[:5])
+    )
+    pictures = np.concatenate([inside, outside])
+    order = rng.permutation(800)
+    score = np.empty(800)
+    score[order] = start_stream("tanl", Texts(labels, negatives), 0.1)(pictures[order])[1]
+    static = compute_all({"neglabel-ungrouped": 0.1}, Block(pictures @ labels.T, pictures @ negatives.T))
+    ours, plain = (auroc(x[:400], x[400:]) for x in (score, static["neglabel-ungrouped"][1]))
+    assert ours > plain
+
+
 @settings(max_examples=8)
 @given(cuts=st.lists(st.integers(0, 400), max_size=12), seed=st.integers(0, 3))
-@pytest.mark.parametrize("name", ["adaneg", "clipscope"])
+@pytest.mark.parametrize("name", ["adaneg", "clipscope", "tanl"])
 def test_where_a_stream_is_cut_changes_nothing(name: str, cuts: list[int], seed: int) -> None:
     labels, negatives, pictures = world(seed=seed)
     texts = Texts(labels, negatives, group_negatives(M, 3))
@@ -130,7 +213,7 @@ def test_where_a_stream_is_cut_changes_nothing(name: str, cuts: list[int], seed:
         np.testing.assert_allclose(np.concatenate(found), want, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["adaneg", "clipscope"])
+@pytest.mark.parametrize("name", ["adaneg", "clipscope", "tanl"])
 def test_a_stream_without_negatives_says_nothing_and_others_are_refused(name: str) -> None:
     labels, _, pictures = world(5)
     for found in start_stream(name, Texts(labels, np.empty((0, D), np.float32)))(pictures):
@@ -144,5 +227,5 @@ def test_a_stream_without_negatives_says_nothing_and_others_are_refused(name: st
         Texts(labels, labels[:, 1:])
     with pytest.raises(UsageError, match="needs the pictures as a stream, in order; start one"):
         compute_all({name: None}, Block(pictures @ labels.T, pictures @ labels.T))
-    with pytest.raises(UsageError, match=r"'mcm' is not one of a stream \(adaneg, clipscope\)"):
+    with pytest.raises(UsageError, match=r"'mcm' is not one of a stream \(adaneg, clipscope, tanl\)"):
         start_stream("mcm", Texts(labels, labels))

@@ -21,6 +21,7 @@ SCORE_NAMES = {
     "max-cos": "max-cos", "binarised": "binarised", "neglabel-l1": "NegLabel, L1", "neglabel-kl": "NegLabel, KL",
     "gradnorm": "GradNorm", "knn": "KNN", "vim": "ViM", "mahalanobis": "Mahalanobis",
     "mahalanobis-mcm": "Mahalanobis, MCM's", "adaneg": "AdaNeg, streaming", "clipscope": "CLIPScope, streaming",
+    "tanl": "TANL, streaming", "softmargin": "soft margin",
 }  # fmt: skip
 #: What FPR95 means in a table, in full; written into every one.
 CONVENTIONS: dict[Convention, str] = {

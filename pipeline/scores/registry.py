@@ -25,6 +25,7 @@ from neglabel.pipeline.scores.similarity import by_similarity
 from neglabel.pipeline.scores.softmargin import of_block as soft_margin
 from neglabel.pipeline.scores.softmax import largest_share
 from neglabel.pipeline.scores.spec import Need, Result, ScoreSpec
+from neglabel.pipeline.scores.tanl import start_tanl
 from neglabel.pipeline.scores.vim import fit_vim
 from neglabel.pipeline.scores.zoc import zoc
 
@@ -76,6 +77,7 @@ _ALL: Sequence[ScoreSpec] = (
     ScoreSpec("mahalanobis-mcm", _BANK, fit=fit_mahalanobis_mcm, tempered=False),
     ScoreSpec("adaneg", _BOTH | {"groups", "embeddings", "stream"}, start=start_adaneg, temperature=0.01),
     ScoreSpec("clipscope", _BOTH | {"embeddings", "stream"}, start=start_clipscope, temperature=0.01),
+    ScoreSpec("tanl", _BOTH | {"embeddings", "stream"}, start=start_tanl, temperature=0.01),
     ScoreSpec(
         "clipn-ctw",
         _LABELS | {"no-texts"},

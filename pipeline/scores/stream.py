@@ -24,6 +24,7 @@ Stream = Callable[[Vectors], tuple[Floats, Floats]]
 SEES: Mapping[str, str] = MappingProxyType(
     {
         "adaneg": "earlier pictures of the stream, which it stores as proxies of labels and negatives",
+        "tanl": "earlier pictures of the stream, whose shares of the negatives choose those that count",
         "clipscope": "how many earlier pictures of the stream were taken for each class",
     }
 )
