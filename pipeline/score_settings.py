@@ -47,8 +47,8 @@ class ScoreSettings(StageSettings):
     seed: int = Field(0, ge=0, description="of the groups' permutation, and of --stream mixed")
     stream: Literal["separate", "mixed"] = Field(
         "separate",
-        description="what adaneg, clipscope and tanl see: separate, each data set alone in its order; mixed, ID and the "
-        "one OOD set shuffled together by --seed",
+        description="what adaneg, clipscope and tanl see: separate, each data set alone in its order; mixed, ID and "
+        "the one OOD set shuffled together by --seed",
     )
     cache: Location | None = Field(None, description="folder that keeps image embeddings")
     label_prompt: Annotated[tuple[str, ...], Many] = Field(

@@ -50,7 +50,7 @@ def test_the_step_is_odins(labels: np.ndarray) -> None:
         found = moved(pixels, vectors, Noise(SIZE, labels, T), std) - pixels
     exact = deepcopy(model).double()
     expected = torch.stack([step(exact, picture, labels, std) for picture in pixels])
-    # Each value is ±ε/σ of its channel, or 0 where nothing depends on it; signs of gradients near 0 may differ in float32.
+    # Each value is ±ε/σ of its channel, or 0 where nothing depends on it; signs near 0 may differ in float32.
     assert float((found - expected).abs().gt(1e-5).float().mean()) < 0.005
     assert float((found != 0).float().mean()) > 0.5
 

@@ -48,9 +48,9 @@ def start_tanl(texts: Texts, temperature: float = 0.01) -> Stream:
         S      = (1/m) Σ_{i ≤ m} Σ_k exp(a_k/T) / (Σ_k exp(a_k/T) + Σ_{j among the i largest d} exp(b_j/T))
 
     over the m = 1,000 negatives of the largest d (all, where there are fewer). S goes into the history of 20,000, whose
-    two classes are parted by Otsu's threshold γ. Where it is above γ + (1 − γ)/2 the picture's activations join P, below
-    γ/2 they join N, 300 pictures each; and the picture's score is S once more, with 0.95·mean + 0.05·act in place of the
-    mean in that queue. Pictures between have their first S.
+    two classes are parted by Otsu's threshold γ. Where it is above γ + (1 − γ)/2 the picture's activations join P,
+    below γ/2 they join N, 300 pictures each; and the picture's score is S once more, with 0.95·mean + 0.05·act in place
+    of the mean in that queue. Pictures between have their first S.
 
     P begins with the labels' texts and N with the negatives' (of more than 300, 300 drawn), the history with their S.
 
