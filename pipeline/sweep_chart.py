@@ -49,13 +49,14 @@ def summary_svg(title: str, lines: Sequence[Line]) -> str:
     scores = list(dict.fromkeys(line.score for line in chosen))
     if not rows:
         return ""
+    at = heights([(_called(line, several), line.score) for line in chosen], rows)
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the viewer has the glyphs that matplotlib's own font lacks
         height = 1.5 + 0.12 * len(scores) + 0.26 * len(rows)
         figure = Figure(figsize=(9, height), layout="constrained")
         for place, (ax, metric) in enumerate(zip(figure.subplots(1, 2, sharey=True), SUMMARISED, strict=True)):
             own = [line for line in chosen if line.metric == metric and _called(line, several) in rows]
-            _panel(ax, own, rows, scores, several)
+            _panel(ax, [(line, at[_called(line, several), line.score]) for line in own], scores)
             ax.set_xlabel(f"{TITLES[metric]}, % ({'higher' if metric == 'auroc' else 'lower'} is better)")
             ax.tick_params(length=0)
             if not place:
@@ -74,21 +75,28 @@ def _called(line: Line, several: bool) -> str:
     return f"{line.row}: {line.id}" if several and line.id and line.id != line.row else line.row
 
 
-def _panel(ax: Any, lines: Sequence[Line], rows: Sequence[str], scores: Sequence[str], several: bool) -> None:
+def heights(places: Sequence[tuple[str, str]], rows: Sequence[str]) -> dict[tuple[str, str], float]:
+    """Where (row, score) is drawn: scores of one row a little apart, so that none hides another."""
+    found: dict[tuple[str, str], float] = {}
+    for number, row in enumerate(rows):
+        scores = list(dict.fromkeys(score for other, score in places if other == row))
+        step = 0.5 / max(1, len(scores) - 1)
+        found |= {(row, score): number + step * (n - (len(scores) - 1) / 2) for n, score in enumerate(scores)}
+    return found
+
+
+def _panel(ax: Any, lines: Sequence[tuple[Line, float]], scores: Sequence[str]) -> None:
     published = False
     for number, score in enumerate(scores):
-        own = [line for line in lines if line.score == score]
+        own = [(line, y) for line, y in lines if line.score == score]
         look = {"color": _COLOURS[number % 8], "marker": _MARKS[number // 8 % 8], "linestyle": "none", "markersize": 5}
-        # Scores of one row lie a little apart, so that none hides another.
-        apart = 0.5 * (number / max(1, len(scores) - 1) - 0.5) if len(scores) > 1 else 0.0
-        at = [rows.index(_called(line, several)) + apart for line in own]
-        ours = [(line, y) for line, y in zip(own, at, strict=True) if line.mean is not None]
+        ours = [(line, y) for line, y in own if line.mean is not None]
         for line, y in ours:
             ax.plot(_ends(line), [y, y], color=look["color"], linewidth=1.4, solid_capstyle="butt")
         if ours:
             name = SCORE_NAMES.get(score, score) or "ours"
             ax.plot([line.mean for line, _ in ours], [y for _, y in ours], label=shorten(name), **look)
-        theirs = [(line.published, y) for line, y in zip(own, at, strict=True) if line.published is not None]
+        theirs = [(line.published, y) for line, y in own if line.published is not None]
         if theirs:
             first = {} if published else {"label": "published"}
             ax.plot(*zip(*theirs, strict=True), **{**look, "markerfacecolor": "none", "markersize": 8}, **first)
