@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neglabel.pipeline.report.compare.published import SETS, TABLE_11
 from neglabel.pipeline.sweep_grid import cells
 from neglabel.pipeline.sweep_published import published_of, same_row, sets_of
 from neglabel.pipeline.sweep_settings import SweepFile, read_sweep
@@ -43,3 +44,13 @@ def test_the_small_form_has_rows_that_differ(file: SweepFile) -> None:
     for cell in small:
         assert cell.values["model"] == "emoji" or "tiny" in str(cell.values["model"])
         assert not any("dataset:" in str(value) for value in cell.values.values()), cell.row
+
+
+def test_table_11_is_the_same_here_and_on_the_comparison_page() -> None:
+    figures = published_of(read_sweep(next(path for path in TABLES if path.stem == "table11")))
+    there = {(f.row, f.ood, f.metric): f.value for f in figures}
+    here = {}
+    for line in TABLE_11:
+        for ood, auroc, fpr95 in zip((*SETS, "average"), line.auroc, line.fpr95, strict=True):
+            here |= {(line.source, ood, "auroc"): auroc, (line.source, ood, "fpr95"): fpr95}
+    assert there == here
