@@ -181,6 +181,8 @@ class Remote:
 def _validated(value: Any) -> Path | Remote:
     if not isinstance(value, (str, Path, Remote)):
         raise ValueError(f"is a path or a URI, got {value!r}")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty; name a file or a folder (`.` is the current one)")
     return location(value)
 
 

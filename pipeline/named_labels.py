@@ -58,6 +58,8 @@ def _validated(value: Any) -> Path | Remote | NamedLabels:
         raise ValueError(f"is a path, a URI or {DATASET}NAME, got {value!r}")
     if isinstance(value, NamedLabels):
         return value
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty; name a file, or " + DATASET + "NAME")
     if str(value).startswith(DATASET):
         asked(str(value))  # an unknown name is refused at once
         return NamedLabels(str(value))

@@ -114,6 +114,8 @@ SCORE = ["score", "--negatives", "{words}", "--labels", "{labels}", "--out", "{t
         (["mine", "{tmp}/no.parquet", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "does not exist"),
         (["mine", "{words}", "--labels", "{tmp}/no.txt", "--out", "{tmp}/n.parquet"], 2, "no.txt"),
         ([*MINE, "--exclude", "{tmp}/no.txt"], 2, "--exclude {tmp}/no.txt can't be read"),
+        ([*MINE, "--work", ""], 2, "--work: is empty; name a file or a folder"),
+        ([*MINE[:2], "--labels", " ", "--out", "{tmp}/n.parquet"], 2, "--labels: is empty; name a file"),
         ([*SCORE], 2, "no pictures"),
         ([*SCORE, "--id", "a={id}", "--score", "ncm"], 2, "valid: neglabel, neglabel-ungrouped, mcm, msp"),
         ([*SCORE, "--id", "a={id}", "--ood", "b={id}"], 2, "are the same pictures"),
