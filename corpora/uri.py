@@ -6,6 +6,7 @@ it is opened once a process, and finds its credentials in the environment.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -192,6 +193,12 @@ def _written(value: Path | Remote, info: SerializationInfo) -> Path | str:
 
 #: A path of this machine, or a URI; written down as its text.
 Location = Annotated[Path | Remote, PlainValidator(_validated), PlainSerializer(_written)]
+
+
+def resolved(path: Any) -> Any:
+    """A path, URI or anything else with ``resolve``: absolute, without links; a loop of links stays as it is."""
+    # Before Python 3.13 `Path.resolve` raises RuntimeError for a loop.
+    return Path(os.path.realpath(path)) if isinstance(path, Path) else path.resolve()
 
 
 def location(text: str | Path | Remote) -> Path | Remote:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.dedupe import Mode
 from neglabel.corpora.parquet_bounds import BATCH
-from neglabel.corpora.uri import Location
+from neglabel.corpora.uri import Location, resolved
 from neglabel.pipeline import store
 from neglabel.pipeline.files import read_json
 from neglabel.pipeline.models import same_model
@@ -65,7 +65,7 @@ def open_stores(paths: Sequence[Location]) -> Stores:
         else:
             store.require_columns(path, ["text", "embedding"])
             about_file = path.stat()
-            found.append((path, f"{path.resolve()} {about_file.st_size} {about_file.st_mtime_ns}"))
+            found.append((path, f"{resolved(path)} {about_file.st_size} {about_file.st_mtime_ns}"))
     files = [path for path, _ in found]
     dimensions = {path: d for path in files if (d := store.dimension(path)) is not None}
     if not dimensions:

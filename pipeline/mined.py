@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
 from neglabel.corpora.storage import StorageError
-from neglabel.corpora.uri import Location, Remote
+from neglabel.corpora.uri import Location, Remote, resolved
 from neglabel.pipeline import config, store
 from neglabel.pipeline.candidates import Stores
 from neglabel.pipeline.choose_rows import Selection
@@ -48,22 +48,22 @@ def check_out(settings: MineSettings) -> None:
     out = settings.out
     if out.suffix.lower() != ".parquet":
         raise UsageError(f"--out {out}: name a FILE.parquet")
-    inputs = [path.resolve() for path in (*settings.label_sets, *settings.candidates, *settings.exclude)]
+    inputs = [resolved(path) for path in (*settings.label_sets, *settings.candidates, *settings.exclude)]
     written = {"--out": out, "--text-out": settings.text_out}
     for option, path in written.items():
         if path is None:
             continue
         if path.is_dir():
             raise UsageError(f"{option} {path} is a folder; name a file")
-        if path.resolve() in inputs or any(parent in inputs for parent in path.resolve().parents):
+        if resolved(path) in inputs or any(parent in inputs for parent in resolved(path).parents):
             raise UsageError(f"{option} {path} is an input, or lies in one; name another file")
         if isinstance(path, Remote):
             path.mkdir()  # its bucket must be there
             continue
-        folder = next(parent for parent in path.resolve().parents if parent.exists())
+        folder = next(parent for parent in resolved(path).parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise UsageError(f"{option} {path}: {folder} can't be written to; name another folder")
-    if settings.text_out and settings.text_out.resolve() in (out.resolve(), settings_file(out).resolve()):
+    if settings.text_out and resolved(settings.text_out) in (resolved(out), resolved(settings_file(out))):
         raise UsageError(f"--text-out {settings.text_out} is where --out writes; name another file")
     if out.exists():
         try:

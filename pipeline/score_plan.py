@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from neglabel import UsageError
-from neglabel.corpora.uri import Location, is_uri, location
+from neglabel.corpora.uri import Location, is_uri, location, resolved
 from neglabel.pipeline.engine import check_engine
 from neglabel.pipeline.images import HF, Source, list_and_root, open_images
 from neglabel.pipeline.option_types import UNSAFE
@@ -150,7 +150,7 @@ def _place(spec: str) -> Location:
     if spec.startswith(HF):
         return Path(spec)
     name, root = list_and_root(spec)
-    return location(name if root and (is_uri(name) or not Path(spec).exists()) else spec).resolve()
+    return resolved(location(name if root and (is_uri(name) or not Path(spec).exists()) else spec))
 
 
 def shared_with(one: Source, sets: Sequence[DataSet]) -> tuple[DataSet, str] | None:

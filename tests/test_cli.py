@@ -114,6 +114,9 @@ SCORE = ["score", "--negatives", "{words}", "--labels", "{labels}", "--out", "{t
         (["mine", "{tmp}/no.parquet", "--labels", "{labels}", "--out", "{tmp}/n.parquet"], 2, "does not exist"),
         (["mine", "{words}", "--labels", "{tmp}/no.txt", "--out", "{tmp}/n.parquet"], 2, "no.txt"),
         ([*MINE, "--exclude", "{tmp}/no.txt"], 2, "--exclude {tmp}/no.txt can't be read"),
+        (["mine", "{words}", "--labels", "{loop}", "--out", "{tmp}/n.parquet"], 2, "{loop} does not exist"),
+        ([*MINE, "--exclude", "{loop}"], 2, "--exclude {loop} can't be read"),
+        (["report", "{loop}", "--out", "{tmp}/r"], 2, "{loop} is not a folder"),
         ([*MINE, "--work", ""], 2, "--work: is empty; name a file or a folder"),
         ([*MINE[:2], "--labels", " ", "--out", "{tmp}/n.parquet"], 2, "--labels: is empty; name a file"),
         ([*SCORE], 2, "no pictures"),
@@ -138,15 +141,17 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
 ) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(files["words"].read_bytes()[:200])
-    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    names = {**files, "tmp": tmp_path, "broken": broken}
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p != loop}
+    names = {**files, "tmp": tmp_path, "broken": broken, "loop": loop}
     result = here(*(a.format(**names) for a in arguments))
     assert result.returncode == code, result.stderr
     assert says.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.startswith("warning")]
     assert len(lines) == 1, result.stderr
-    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p != loop} == before
 
 
 def test_run_does_all_stages_from_one_file_in_another_folder(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
-from neglabel.corpora.uri import Location
+from neglabel.corpora.uri import Location, resolved
 from neglabel.pipeline import files, store
 from neglabel.pipeline.report.shapes import check_manifest, check_mined
 
@@ -104,13 +104,13 @@ def read_runs(folders: Sequence[Location], names: Sequence[str] = ()) -> list[Ru
     """
     if not folders:
         raise UsageError("report needs at least one folder of `score`")
-    resolved = [folder.resolve() for folder in folders]
-    for folder, real in zip(folders, resolved, strict=True):
-        if resolved.count(real) > 1:
+    real = [resolved(folder) for folder in folders]
+    for folder, place in zip(folders, real, strict=True):
+        if real.count(place) > 1:
             raise UsageError(f"{folder} is given twice; name each folder of scores once")
     if names and (len(names) != len(folders) or len(set(names)) < len(names)):
         raise UsageError(f"--names gives {len(set(names))} names for {len(folders)} folders; give one for each")
-    return [_read_run(folder, name) for folder, name in zip(folders, names or folder_names(resolved), strict=True)]
+    return [_read_run(folder, name) for folder, name in zip(folders, names or folder_names(real), strict=True)]
 
 
 def folder_names(folders: Sequence[Location]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from neglabel import UsageError
+from neglabel.corpora.uri import resolved
 from neglabel.pipeline.leaderboard_settings import LeaderboardSettings
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.report.leaderboard.folders import Made, kind_of, measured, needs, reported
@@ -46,13 +47,13 @@ def read_entries(settings: LeaderboardSettings, reporter: Reporter) -> tuple[lis
     if not folders:
         raise UsageError("leaderboard needs at least one folder of `report` or `score`")
     for folder in folders:
-        if [f.resolve() for f in folders].count(folder.resolve()) > 1:
+        if [resolved(f) for f in folders].count(resolved(folder)) > 1:
             raise UsageError(f"{folder} is given twice; name each folder once")
     kinds = {folder: kind_of(folder) for folder in folders}
     scored = [folder for folder in folders if kinds[folder] == "neglabel-scores"]
     figures = measured(scored, settings, reporter) if scored else {}
     parts = [figures[f] if f in figures else reported(f) for f in folders]
-    names = folder_names([folder.resolve() for folder in folders])
+    names = folder_names([resolved(folder) for folder in folders])
     return _apart([(name, *part) for name, part in zip(names, parts, strict=True)])
 
 
