@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from errno import ENOENT
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 from urllib.request import url2pathname
 
@@ -191,14 +191,16 @@ def _written(value: Path | Remote, info: SerializationInfo) -> Path | str:
     return value if isinstance(value, Path) and info.mode == "python" else str(value)
 
 
+Place = TypeVar("Place")
 #: A path of this machine, or a URI; written down as its text.
 Location = Annotated[Path | Remote, PlainValidator(_validated), PlainSerializer(_written)]
 
 
-def resolved(path: Any) -> Any:
+def resolved(path: Place) -> Place:
     """A path, URI or anything else with ``resolve``: absolute, without links; a loop of links stays as it is."""
     # Before Python 3.13 `Path.resolve` raises RuntimeError for a loop.
-    return Path(os.path.realpath(path)) if isinstance(path, Path) else path.resolve()
+    found: Any = Path(os.path.realpath(path)) if isinstance(path, Path) else cast(Any, path).resolve()
+    return cast(Place, found)
 
 
 def location(text: str | Path | Remote) -> Path | Remote:

@@ -1,10 +1,10 @@
 """What ``mine --work DIR`` keeps of each file of candidates, so that the next run reads only what is new.
 
 ``words-KEY.npy``: digests of the words. ``best-KEY.kept``, Parquet: of one label set and one choice of rows, the rows
-that can be among the best or the nearest, and the histogram. Each file ends with the SHA-256 of what stands before;
-one that doesn't is made again, and anything in the folder may be deleted. A file's best rows are those that reach the
-bound that held when the file was done; adding candidates only raises that bound, so they suffice
-until one asks for more of them.
+that can be among the best or the nearest, and the histogram. Each file ends with the SHA-256 of its name and of what
+stands before; one that doesn't is made again, and anything in the folder may be deleted. A file's best rows are those
+that reach the bound that held when the file was done; adding candidates only raises that bound, so they suffice until
+one asks for more of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from neglabel.pipeline.word_digests import Words
 
 FORMAT = "neglabel-mine-work"
 #: Raised where what is kept, or how it is found, changes.
-VERSION = 2
+VERSION = 3
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -157,10 +157,17 @@ class Work:
 
 
 def _seal(path: Location, file: BytesIO) -> None:
-    """Write ``file`` and, behind it, its SHA-256."""
+    """Write ``file`` and, behind it, the SHA-256 of its name and of it."""
     with replacing(path) as temporary, open(temporary, "wb") as out:
         out.write(file.getbuffer())
-        out.write(sha256(file.getbuffer()).digest())
+        out.write(_digest(path, file.getbuffer()))
+
+
+def _digest(path: Location, content: memoryview) -> bytes:
+    # With its name: another file of the folder, whole in itself, must not stand in its place.
+    digest = sha256(path.name.encode())
+    digest.update(content)
+    return digest.digest()
 
 
 def _unsealed(path: Location) -> memoryview | None:
@@ -173,7 +180,7 @@ def _unsealed(path: Location) -> memoryview | None:
         raise
     except (OSError, NeglabelError):
         return None
-    return whole[:-32] if len(whole) > 32 and sha256(whole[:-32]).digest() == whole[-32:] else None
+    return whole[:-32] if len(whole) > 32 and _digest(path, whole[:-32]) == whole[-32:] else None
 
 
 def _embeddings(held: Sequence[Arrays], dimension: int) -> NDArray[Any]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from neglabel import NeglabelError, UsageError
+from neglabel.corpora.text import MAX_TEXT
 from neglabel.corpora.uri import Location
 from neglabel.pipeline import store
 from neglabel.pipeline.files import VERSION
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from neglabel.pipeline.text_encoder import TextEncoder
 
 FORMAT = "neglabel-negatives"
+#: Bytes of a word or a gloss at most, and rows looked at together.
+_LONGEST, _FEW = 4 * MAX_TEXT, 32
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,29 @@ def load_negatives(path: Location, prompt: str, encoder: Callable[[], TextEncode
     return _mined(path, metadata) if is_parquet(path) else _listed(path, prompt, encoder)
 
 
+def _refuse_long_texts(path: Location) -> None:
+    """Raises NeglabelError for a text that no word is as long as, before all of them are in memory."""
+    schema = store.open_parquet(path).schema_arrow
+    columns = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    batches = store.open_parquet(path).iter_batches(_FEW, columns=columns)
+    start = 0
+    while columns:
+        with store.reading(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        for name in columns:
+            longest = pc.max(pc.binary_length(batch[name])).as_py() or 0
+            if longest > _LONGEST:
+                raise NeglabelError(
+                    f"{path}, near row {start + 1:,}: `{name}` has a text of {longest:,} bytes; no word is that long, "
+                    "mine it again"
+                )
+        start += len(batch)
+
+
 def _mined(path: Location, metadata: Mapping[str, Any]) -> Negatives:
+    _refuse_long_texts(path)
     blocks = [store.unit(block.embedding) for block in store.stream(path)]
     if len(found := {block.shape[1] for block in blocks}) > 1:
         raise NeglabelError(f"{path}: embeddings of differing length {sorted(found)[:3]}; use one model for all")

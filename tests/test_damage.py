@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from neglabel import NeglabelError
-from neglabel.corpora import check_corpus
+from neglabel.corpora import check_corpus, open_corpus
 from neglabel.pipeline import store
 from neglabel.pipeline.candidates import open_stores
 from neglabel.pipeline.files import sha256
@@ -73,6 +73,28 @@ def test_columns_of_another_kind_are_refused(tmp_path: Path) -> None:
     pq.write_table(table(embedding=[1, 2, 3]), path)
     with pytest.raises(NeglabelError, match="not a list of floats"):
         open_stores([path])
+
+
+def test_negatives_with_a_text_of_unheard_length_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "n.parquet"
+    for words, ok in ((["dog", "x" * 40_000, "cat"], True), (["dog"] * 40 + ["x" * 40_001], False)):
+        embedding = store.embedding_array(np.ones((len(words), 4), np.float32))
+        pq.write_table(pa.table({"text": words, "embedding": embedding}), path)
+        if ok:
+            assert load_negatives(path, "{}", None).texts == tuple(words)
+            continue
+        with pytest.raises(NeglabelError, match=r"near row 33: `text` has a text of 40,001 bytes"):
+            load_negatives(path, "{}", None)
+
+
+def test_a_column_whose_name_is_no_text_is_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.parquet"
+    pq.write_table(pa.table({"text": ["dog"], "qqqq": ["x"]}), path)
+    whole = path.read_bytes()
+    assert b"qqqq" in whole
+    path.write_bytes(whole.replace(b"qqqq", b"\xff\x98\xff\xff"))
+    with pytest.raises(NeglabelError, match=r"w\.parquet"):
+        list(open_corpus(str(path)))
 
 
 @pytest.mark.parametrize("how", ["rows", "bytes"])

@@ -109,6 +109,13 @@ def test_a_changed_file_and_damaged_work_are_made_again(place: Path, files_read:
     kept = (place / "n.parquet").read_bytes()
     run(place)
     assert (place / "n.parquet").read_bytes() == kept
+    # Each file whole, but another's.
+    files = sorted((place / "w").iterdir())
+    contents = [path.read_bytes() for path in files]
+    for path, content in zip(files, [*contents[1:], contents[0]], strict=True):
+        path.write_bytes(content)
+    run(place, work=place / "w")
+    assert (place / "n.parquet").read_bytes() == kept
     with pytest.raises(UsageError, match=r"--work .* is a file"):
         run(place, work=place / "a.parquet")
 
