@@ -12,6 +12,8 @@ QUICK = 1.702
 PACK_LIMIT = 1 << 30
 #: Bytes of weights below which packing gains nothing, while oneDNN's kernels for every shape take 0.3 GB.
 PACK_FROM = 1 << 26
+#: What oneDNN says of a kernel that it has no memory to make.
+NO_KERNEL = "could not create a primitive"
 #: Rows that weights are packed for.
 _ROWS = 512
 
@@ -65,13 +67,25 @@ class Product:
         if quick:
             return F.silu(out, inplace=True)
         if gelu:
-            torch.ops.aten.gelu_(out, approximate=activation.approximate)
-            return out
+            return _gelu(out, str(activation.approximate))
         return activation(out)  # type: ignore[no-any-return]
 
     def _one_dnn(self, rows: Tensor, activation: str = "none", algorithm: str = "") -> Tensor:
         product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.packed, self.bias, activation, [], algorithm)
         return product
+
+
+def _gelu(x: Tensor, approximate: str) -> Tensor:
+    """GELU in place."""
+    try:
+        torch.ops.aten.gelu_(x, approximate=approximate)
+    except RuntimeError as error:
+        # A kernel that oneDNN once had no memory to make is not tried again: PyTorch's own needs none.
+        if NO_KERNEL not in str(error):
+            raise
+        with torch.backends.mkldnn.flags(enabled=False):
+            torch.ops.aten.gelu_(x, approximate=approximate)
+    return x
 
 
 def can_pack(weights: list[Tensor]) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neglabel import NeglabelError
 from neglabel.pipeline.models import LoadedModel
 from neglabel.pipeline.prefix_tree import Ints, Sequences
+from neglabel.pipeline.products import NO_KERNEL
 from neglabel.pipeline.tokens import Tokens
 from neglabel.pipeline.tower_check import Tower, settle
 from neglabel.pipeline.transfer import Landing, to_host
@@ -22,7 +23,7 @@ Floats = NDArray[np.float32]
 #: Tokens a batch. On a CPU more would leave the cache; a GPU wants many rows a launch.
 TOKEN_BUDGET = {"cpu": 3_072, "cuda": 65_536}
 #: What a RuntimeError says where the system gives no memory: PyTorch's allocator, C++, oneDNN.
-NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory", "could not create a primitive")
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory", NO_KERNEL)
 
 
 class Tokenised(NamedTuple):
