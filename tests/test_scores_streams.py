@@ -183,6 +183,16 @@ def test_tanl_by_its_authors_steps(
     np.testing.assert_allclose(logit[clear], np.log(score[clear] / (1 - score[clear])), rtol=1e-5, atol=1e-8)
 
 
+def test_otsus_threshold_does_not_know_what_it_forgot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tanl, "HISTORY", 100)
+    rng = np.random.default_rng(0)
+    far_apart = np.where(rng.random(200) < 0.5, rng.uniform(0, 0.1, 200), rng.uniform(0.9, 1, 200))
+    scores, found = np.concatenate([rng.uniform(0.3, 0.7, 100), far_apart]), tanl._Otsu()
+    for score in scores:
+        found.add(score)
+    assert found.threshold() == otsu(scores[-100:])
+
+
 def test_tanl_learns_which_negatives_the_stream_answers_to() -> None:
     """OOD pictures around few of many negatives are told apart better than by all negatives alike."""
     rng = np.random.default_rng(3)

@@ -10,7 +10,8 @@ with those of the queues). Here a batch is one picture, so that nothing sees wha
 peeks at the past of the stream: at OOD pictures, unlabelled, and in effect at their share.
 
 Their queue of OOD activations begins with pictures of noise, for which embeddings have no counterpart; here it begins
-with the negatives' texts, as that of ID activations does with the labels' in both.
+with the negatives' texts, as that of ID activations does with the labels' in both. They choose from all words of their
+corpus, here from the mined negatives: ``mine --top`` says how many that are.
 """
 
 from __future__ import annotations
@@ -153,7 +154,10 @@ class _Otsu:
             self._count(self._last.popleft(), -1.0)
 
     def _count(self, score: float, sign: float) -> None:
-        self._bins[:, min(int(score * _STEPS), _STEPS - 1)] += sign * np.array([1.0, score, score * score])
+        own = self._bins[:, min(int(score * _STEPS), _STEPS - 1)]
+        own += sign * np.array([1.0, score, score * score])
+        if not own[0]:
+            own[:] = 0.0  # what rounding left would break the ties of empty hundredths
 
     def threshold(self) -> float:
         """The middle one of those that are equally good; 0.5 where none parts the scores."""
