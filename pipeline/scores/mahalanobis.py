@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neglabel import NeglabelError
+from neglabel import UsageError
 from neglabel.pipeline.scores.bank import Bank, Fitted, Vectors
 from neglabel.pipeline.scores.logits import unbounded
 from neglabel.pipeline.scores.stable import Floats
@@ -30,7 +30,7 @@ def fit_mahalanobis(bank: Bank) -> Fitted:
     present, means, place = _means(features, bank.classes)
     centred = features - means[place]
     if not centred.any():
-        raise NeglabelError(
+        raise UsageError(
             f"the bank has one picture for each of {len(present):,} classes: no spread within a class; give more"
         )
     return _nearest(means, centred.T @ centred / len(centred))
@@ -45,12 +45,12 @@ def fit_mahalanobis_mcm(bank: Bank) -> Fitted:
     pseudo-inverse is taken here.
 
     Raises:
-        NeglabelError: fewer than two pictures, or all the same.
+        UsageError: fewer than two pictures, or all the same.
     """
     features = _unit(bank.features)
     centred = features - features.mean(axis=0)
     if not centred.any():
-        raise NeglabelError("the bank's pictures are all the same; a covariance needs different ones")
+        raise UsageError("the bank's pictures are all the same; a covariance needs different ones")
     nearest = _nearest(_unit(_means(features, bank.classes)[1]), centred.T @ centred / (len(features) - 1))
     return lambda block: nearest(_unit(block))
 

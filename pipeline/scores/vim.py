@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neglabel import NeglabelError
+from neglabel import UsageError
 from neglabel.pipeline.scores.bank import Bank, Fitted, Vectors
 from neglabel.pipeline.scores.logits import unbounded
 from neglabel.pipeline.scores.stable import Floats, logsumexp
@@ -29,7 +29,7 @@ def fit_vim(bank: Bank, dimension: int = DIMENSION) -> Fitted:
         dimension: of the principal space; half of D where D is not above it, as pytorch-ood has it.
 
     Raises:
-        NeglabelError: the bank lies in the principal space, so that nothing is left to measure.
+        UsageError: the bank lies in the principal space, so that nothing is left to measure.
 
     Returns:
         (n, D) features → score and logit, (n,) float64.
@@ -45,7 +45,7 @@ def fit_vim(bank: Bank, dimension: int = DIMENSION) -> Fitted:
     outside = np.linalg.norm(centred @ residual, axis=1).mean()
     # What is left of unit vectors by float32's rounding is no residual.
     if outside <= 1e-6 * np.linalg.norm(centred, axis=1).mean():
-        raise NeglabelError(
+        raise UsageError(
             f"ViM: the bank's {len(features):,} pictures span no more than the {kept} dimensions of its principal "
             "space; give more pictures"
         )
