@@ -2,7 +2,7 @@
 
 Source: Liang, Li, Srikant, "Enhancing the Reliability of Out-of-Distribution Image Detection in Neural Networks", ICLR
 2018, Equation 2; code: https://github.com/facebookresearch/odin. Logits are CLIP's, cosines to the labels. The score of
-the moved picture is ``tempered-msp`` (:mod:`neglabel.pipeline.scores.softmax`).
+the moved picture is the largest softmax at T = 10 (:mod:`neglabel.pipeline.scores.softmax`), 1,000 at CLIP's scale.
 """
 
 from __future__ import annotations

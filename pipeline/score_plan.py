@@ -19,7 +19,7 @@ from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import SCORES, spec_of
 
 #: The score that ``--odin-noise`` is for.
-ODIN = "tempered-msp"
+ODIN = "odin"
 Role = Literal["id", "ood", "unknown"]
 
 
@@ -65,8 +65,13 @@ def options_checked(settings: ScoreSettings) -> Mapping[str, float]:
 
 
 def _check_noise(settings: ScoreSettings) -> None:
-    """Raises UsageError where ``--odin-noise`` is of no use, or can't be done."""
+    """Raises UsageError where ``--odin-noise`` is of no use, or can't be done, or ODIN lacks it."""
     if settings.odin_noise is None:
+        if any(SCORES[name].moving for name in settings.score):
+            raise UsageError(
+                f"--score {ODIN} needs --odin-noise, by how much of their range pixels are moved; 0.0014 is usual "
+                "(tempered-msp is ODIN without noise)"
+            )
         return
     if set(settings.score) != {ODIN}:
         raise UsageError(

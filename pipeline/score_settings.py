@@ -32,7 +32,7 @@ class ScoreSettings(StageSettings):
     temperature: NumberPairs = Field({}, description="SCORE=T; default: neglabel=0.01 mcm=1 msp=0.01")
     odin_noise: float | None = Field(
         None, ge=0, lt=1,
-        description="ODIN, with `--score tempered-msp`: move each pixel by so much of its range, as 0.0014",
+        description="with --score odin: by how much of its range each pixel is moved, as 0.0014",
     )  # fmt: skip
     groups: int | None = Field(
         None, ge=1, description="n_g; 1 scores all negatives together; default: 100, or 1 for fewer negatives than that"

@@ -14,7 +14,7 @@ from neglabel.pipeline.settings import ReportSettings
 FIGURES = ["run", "score", "id", "ood", "n_id", "n_ood", "auroc", "fpr95", "aupr_id", "aupr_ood"]
 COLUMNS = [
     *FIGURES, "auroc_low", "auroc_high", "fpr95_low", "fpr95_high", "auroc_delong_low", "auroc_delong_high",
-    "fpr95_convention",
+    "fpr95_convention", "stream",
 ]  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def gallery(tmp_path: Path) -> Path:
 
 
 def test_scores_of_moved_pictures(gallery: Path, tiny_model: Path, tmp_path: Path) -> None:
-    asked = with_pictures(gallery, tiny_model, score=["tempered-msp"], odin_noise=SIZE, label_prompt=["a {}"])
+    asked = with_pictures(gallery, tiny_model, score=["odin"], odin_noise=SIZE, label_prompt=["a {}"])
     run(asked)
     found = rows(gallery, "cats")
     loaded = load_model(str(tiny_model), device="cpu")
@@ -117,7 +117,7 @@ def test_scores_of_moved_pictures(gallery: Path, tiny_model: Path, tmp_path: Pat
             torch.softmax(exact.encode_image(x, normalize=True) @ texts.double().T / T, dim=-1).amax(dim=-1).numpy()
             for x in (still, ahead)
         ]
-    error = np.abs(np.asarray(found["tempered-msp"]) - scores[1]).max()
+    error = np.abs(np.asarray(found["odin"]) - scores[1]).max()
     assert error < 0.02 * np.abs(scores[1] - scores[0]).max() + 1e-7
     manifest = json.loads((gallery / "out" / "manifest.json").read_text())
     assert manifest["settings"]["odin_noise"] == SIZE
@@ -125,28 +125,30 @@ def test_scores_of_moved_pictures(gallery: Path, tiny_model: Path, tmp_path: Pat
 
 def test_the_cache_keeps_moved_pictures_apart(gallery: Path, tiny_model: Path, tmp_path: Path) -> None:
     def cached(**changes: Any) -> tuple[int, list[float]]:
-        asked = with_pictures(gallery, tiny_model, score=["tempered-msp"], cache=tmp_path / "cache", **changes)
-        return run(asked)["cached"], rows(gallery, "cats")["tempered-msp"]
+        asked = with_pictures(gallery, tiny_model, cache=tmp_path / "cache", **{"score": ["odin"], **changes})
+        return run(asked)["cached"], rows(gallery, "cats")[asked.score[0]]
 
-    none, plain = cached()
+    none, plain = cached(score=["tempered-msp"])
     assert none == 0
     none, noisy = cached(odin_noise=SIZE)
     assert none == 0
     assert noisy != plain
     assert cached(odin_noise=SIZE) == (9, noisy)
-    assert cached() == (9, plain)
+    assert cached(score=["tempered-msp"]) == (9, plain)
     assert cached(odin_noise=2 * SIZE)[0] == 0
     assert cached(odin_noise=SIZE, label_prompt=["my {}"])[0] == 0
-    assert cached(odin_noise=SIZE, temperature={"tempered-msp": 1.0})[0] == 0
+    assert cached(odin_noise=SIZE, temperature={"odin": 1.0})[0] == 0
 
 
 def test_refusals(gallery: Path, tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match=r"--odin-noise .* --score tempered-msp alone"):
+    with pytest.raises(UsageError, match=r"--odin-noise .* --score odin alone"):
         run(with_pictures(gallery, tiny_model, odin_noise=SIZE))
+    with pytest.raises(UsageError, match=r"--score odin needs --odin-noise, .* 0\.0014"):
+        run(with_pictures(gallery, tiny_model, score=["odin"]))
     with pytest.raises(UsageError, match="--odin-noise works with --engine local alone"):
-        run(with_pictures(gallery, tiny_model, score=["tempered-msp"], odin_noise=SIZE, engine="ray"))
+        run(with_pictures(gallery, tiny_model, score=["odin"], odin_noise=SIZE, engine="ray"))
     with pytest.raises(UsageError, match=r"--odin-noise needs pictures, and .*id.parquet holds embeddings"):
-        run(with_pictures(gallery, tiny_model, score=["tempered-msp"], odin_noise=SIZE,
+        run(with_pictures(gallery, tiny_model, score=["odin"], odin_noise=SIZE,
                           id={"in": str(gallery / "id.parquet")}))  # fmt: skip
     with pytest.raises(UsageError, match=r"odin.noise"):
-        with_pictures(gallery, tiny_model, score=["tempered-msp"], odin_noise=1.5)
+        with_pictures(gallery, tiny_model, score=["odin"], odin_noise=1.5)

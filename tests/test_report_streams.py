@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -39,6 +40,17 @@ def test_streaming_beside_static_is_said_everywhere(tmp_path: Path, protocol: st
     page = (out / "index.html").read_text()
     assert "AdaNeg, streaming" in page
     assert page.count('id="streaming"') == 1
+    with open(out / "metrics.csv", newline="") as file:
+        assert {(r["score"], r["stream"]) for r in csv.DictReader(file)} == {
+            ("neglabel", ""), ("mcm", ""), ("adaneg", protocol)
+        }  # fmt: skip
+
+
+def test_tests_between_a_stream_and_a_static_score_are_marked(tmp_path: Path) -> None:
+    _, out = make(tmp_path, streaming_run(tmp_path / "run", "mixed", "neglabel", "mcm"), bootstrap=20)
+    with open(out / "differences.csv", newline="") as file:
+        marks = {(r["score"], r["other_score"]): r["stream"] for r in csv.DictReader(file)}
+    assert marks == {("neglabel", "mcm"): "", ("neglabel", "adaneg"): "other", ("mcm", "adaneg"): "other"}
 
 
 def test_streaming_alone_and_static_alone(tmp_path: Path) -> None:

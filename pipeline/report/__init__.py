@@ -86,15 +86,16 @@ def report(settings: ReportSettings, reporter: Reporter) -> dict[str, Any]:
         },
         "compare": compared.summary if compared else None,
     }
+    streams = {(run.name, score): protocol for run in runs for score, protocol in run.streaming.items()}
     files.claim_folder(out, "neglabel-report")
     # The manifest first: it makes the folder ours, so that an interrupted report can be made again.
     files.write_json(out / "manifest.json", manifest)
     files.write_text(out / "settings.toml", config.dump(settings))
-    files.write_text(out / "metrics.csv", tables.metrics_csv(rows, settings.fpr))
+    files.write_text(out / "metrics.csv", tables.metrics_csv(rows, settings.fpr, streams))
     files.write_text(out / "metrics.md", tables.metrics_md(rows, accuracies, settings.fpr, said))
     files.write_text(out / "metrics.tex", tables.metrics_tex(rows, settings.fpr, said))
     files.write_text(out / "accuracy.csv", tables.accuracy_csv(accuracies))
-    files.write_text(out / "differences.csv", differences.differences_csv(tested, settings.bootstrap))
+    files.write_text(out / "differences.csv", differences.differences_csv(tested, settings.bootstrap, streams))
     files.write_text(out / "seeds.csv", seeds.seeds_csv(spread))
     extra = [*([compared.files] if compared else []), *(part.files for part in parts)]
     for name, text in (item for made in extra for item in made.items()):

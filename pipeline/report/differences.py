@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -114,19 +114,29 @@ def _tests(name: str, one: Drawings, ours: _Named, theirs: _Named, inside: str, 
             yield Tested(*place, drawn.value, drawn.low, drawn.high, "bootstrap", drawn.p)
 
 
-def differences_csv(tested: Iterable[Tested], draws: int) -> str:
-    """A row a test: the first less the other in percentage points, and whether it holds."""
+def differences_csv(tested: Iterable[Tested], draws: int, streams: Mapping[tuple[str, str], str]) -> str:
+    """A row a test: the first less the other in percentage points, and whether it holds.
+
+    Args:
+        streams: the scores of a stream, by run and score: those and static ones don't compare like with like.
+    """
     columns = (
         "family", "run", "score", "other_run", "other_score", "id", "ood", "metric", "difference", "low", "high",
-        "test", "draws", "p", "tests", "p_holm", "holds",
+        "test", "draws", "p", "tests", "p_holm", "holds", "stream",
     )  # fmt: skip
     cells = (
         [
             t.family, t.run, t.score, t.other_run, t.other_score, t.id, t.ood, t.metric,
             *(f"{value:.4f}" for value in (t.difference, t.low, t.high)),
             t.test, draws if t.test == "bootstrap" else "", f"{t.p:.4g}", t.tests, f"{t.p_holm:.4g}",
-            "yes" if t.holds else "no",
+            "yes" if t.holds else "no", _stream(t, streams),
         ]
         for t in tested
     )  # fmt: skip
     return write_csv(columns, cells)
+
+
+def _stream(t: Tested, streams: Mapping[tuple[str, str], str]) -> str:
+    """Which of the two is a score of a stream: ``first``, ``other``, ``both``, or empty."""
+    first, other = (t.run, t.score) in streams, (t.other_run, t.other_score) in streams
+    return "both" if first and other else "first" if first else "other" if other else ""

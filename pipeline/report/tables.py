@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from neglabel.pipeline.metrics import Convention
@@ -16,7 +16,8 @@ _BOUNDS = ("auroc_low", "auroc_high", "fpr95_low", "fpr95_high", "auroc_delong_l
 COLUMNS = ("run", "score", "id", "ood", "n_id", "n_ood", *METRICS, *_BOUNDS)
 SCORE_NAMES = {
     "neglabel": "NegLabel", "neglabel-ungrouped": "NegLabel, one group", "mcm": "MCM", "msp": "MSP",
-    "tempered-msp": "MSP, T = 10", "maxlogit": "MaxLogit", "energy": "Energy", "linear-sum": "linear sum",
+    "odin": "ODIN", "tempered-msp": "MSP, T = 10", "maxlogit": "MaxLogit", "energy": "Energy",
+    "linear-sum": "linear sum",
     "linear-binarised": "linear, binarised", "toy": "toy score", "max-exp": "max-exp", "sum-cos": "sum-cos",
     "max-cos": "max-cos", "binarised": "binarised", "neglabel-l1": "NegLabel, L1", "neglabel-kl": "NegLabel, KL",
     "gradnorm": "GradNorm", "knn": "KNN", "vim": "ViM", "mahalanobis": "Mahalanobis",
@@ -36,10 +37,17 @@ CONVENTIONS: dict[Convention, str] = {
 _TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
 
 
-def metrics_csv(rows: Iterable[Row], convention: Convention) -> str:
-    """Percentages with four decimals; empty cells where a score has no evidence, or where there is no interval."""
-    cells = ([*(_cell(getattr(row, column), 4) for column in COLUMNS), convention] for row in rows)
-    return write_csv((*COLUMNS, "fpr95_convention"), cells)
+def metrics_csv(rows: Iterable[Row], convention: Convention, streams: Mapping[tuple[str, str], str]) -> str:
+    """Percentages with four decimals; empty cells where a score has no evidence, or where there is no interval.
+
+    Args:
+        streams: what the scores of a stream saw, by run and score.
+    """
+    cells = (
+        [*(_cell(getattr(row, column), 4) for column in COLUMNS), convention, streams.get((row.run, row.score), "")]
+        for row in rows
+    )
+    return write_csv((*COLUMNS, "fpr95_convention", "stream"), cells)
 
 
 def accuracy_csv(found: Iterable[Accuracy]) -> str:

@@ -31,7 +31,7 @@ from neglabel.pipeline.scores.zoc import zoc
 
 #: What the score stage supplies (the bank where ``--bank`` is given). A score that needs more is refused by
 #: :func:`spec_of`.
-SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups", "embeddings", "bank", "stream"})
+SUPPLIED: frozenset[Need] = frozenset({"labels", "negatives", "groups", "embeddings", "bank", "stream", "gradients"})
 #: γ of the binarised forms.
 _GAMMA = linear.THRESHOLD
 
@@ -53,6 +53,7 @@ _ALL: Sequence[ScoreSpec] = (
     ScoreSpec("mcm", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t))),
     ScoreSpec("msp", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t)), 0.01),
     ScoreSpec("tempered-msp", _LABELS, lambda b, t: largest_share(*b.top_and_rest(t)), 10.0),
+    ScoreSpec("odin", _LABELS | {"gradients"}, lambda b, t: largest_share(*b.top_and_rest(t)), 10.0),
     ScoreSpec("maxlogit", _LABELS, lambda b, _: unbounded(b.top()), tempered=False),
     ScoreSpec("energy", _LABELS, lambda b, t: unbounded(t * b.positive_lse(t)), 0.01),
     ScoreSpec("softmargin", _BOTH | {"embeddings"}, soft_margin, 0.01),

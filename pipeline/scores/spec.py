@@ -12,12 +12,13 @@ from neglabel.pipeline.scores.stable import Floats
 from neglabel.pipeline.scores.stream import Stream, Texts
 
 #: What a score may need. ``groups`` are used where there are any.
-Need = Literal["labels", "negatives", "groups", "embeddings", "bank", "stream", "no-texts", "generated"]
+Need = Literal["labels", "negatives", "groups", "embeddings", "bank", "stream", "gradients", "no-texts", "generated"]
 #: In words, what cosines to labels and negatives don't hold.
 WORDS: Mapping[Need, str] = {
     "embeddings": "the embeddings of pictures and texts",
     "bank": "a bank of ID pictures' features",
     "stream": "the pictures as a stream, in order",
+    "gradients": "pictures moved by the image tower's gradients",
     "no-texts": 'the "no" texts of CLIPN\'s own text tower',
     "generated": "labels generated for each picture by ZOC's own decoder",
 }
@@ -57,6 +58,11 @@ class ScoreSpec:
     def streaming(self) -> bool:
         """A picture's score depends on the pictures before it."""
         return "stream" in self.needs
+
+    @property
+    def moving(self) -> bool:
+        """It is of moved pictures (``--odin-noise``)."""
+        return "gradients" in self.needs
 
     @property
     def grouped(self) -> bool:
