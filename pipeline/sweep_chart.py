@@ -45,7 +45,8 @@ def summary_svg(title: str, lines: Sequence[Line]) -> str:
     """
     chosen = shown(lines)
     several = len({line.id for line in chosen if line.id}) > 1
-    rows = list(dict.fromkeys(_called(line, several) for line in chosen))[:ROWS]
+    named = list(dict.fromkeys(_called(line, several) for line in chosen))
+    rows = named[:ROWS]
     scores = list(dict.fromkeys(line.score for line in chosen))
     if not rows:
         return ""
@@ -62,7 +63,8 @@ def summary_svg(title: str, lines: Sequence[Line]) -> str:
             if not place:
                 ax.set_yticks(range(len(rows)), [shorten(row, 44) for row in rows])
                 ax.set_ylim(len(rows) - 0.4, -0.6)
-        figure.suptitle(shorten(title, 90), fontsize=11, x=0.01, ha="left")
+        cut = f" (the first {ROWS} of {len(named)} rows)" if len(named) > ROWS else ""
+        figure.suptitle(shorten(title, 90) + cut, fontsize=11, x=0.01, ha="left")
         handles, names = figure.axes[0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, names, loc="outside lower left", ncols=min(4, len(handles)))
@@ -96,7 +98,11 @@ def _panel(ax: Any, lines: Sequence[tuple[Line, float]], scores: Sequence[str]) 
         if ours:
             name = SCORE_NAMES.get(score, score) or "ours"
             ax.plot([line.mean for line, _ in ours], [y for _, y in ours], label=shorten(name), **look)
-        theirs = [(line.published, y) for line, y in own if line.published is not None]
+        # One that the table doesn't compare with ours (other OOD sets, contradictory) isn't drawn beside it.
+        theirs = [
+            (line.published, y) for line, y in own
+            if line.published is not None and (line.mean is None or line.difference is not None)
+        ]  # fmt: skip
         if theirs:
             first = {} if published else {"label": "published"}
             ax.plot(*zip(*theirs, strict=True), **{**look, "markerfacecolor": "none", "markersize": 8}, **first)

@@ -31,7 +31,7 @@ def reference(model: Any, tokenizer: Any, prompts: list[str]) -> np.ndarray:
     return torch.nn.functional.normalize(features, dim=-1).numpy()
 
 
-@pytest.mark.parametrize("name", ["RN50", "ViT-B-32", "ViT-B-16-quickgelu"])
+@pytest.mark.parametrize("name", ["RN50", pytest.param("ViT-B-32", marks=pytest.mark.soak), "ViT-B-16-quickgelu"])
 def test_embeddings_equal_open_clips_own(tmp_path: Path, name: str) -> None:
     import open_clip
 

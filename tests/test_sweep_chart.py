@@ -43,7 +43,9 @@ def test_scores_of_a_row_lie_apart_and_one_alone_on_its_line() -> None:
     assert found["3", "mcm"] < 2 < found["3", "msp"]
     assert found["3", "mcm"] + found["3", "msp"] == 4
     assert found["4", "mcm"] < found["4", "msp"] == 3 < found["4", "energy"] < 3.5
-    assert "published" in words(summary_svg("t", [BASE, replace(BASE, row="b", published=91.0)]))
+    theirs = replace(BASE, row="b", published=91.0, difference=-1.0)
+    assert "published" in words(summary_svg("t", [BASE, theirs]))
+    assert "published" not in words(summary_svg("t", [BASE, replace(theirs, difference=None)]))
 
 
 def test_many_rows_are_cut_and_none_is_no_picture() -> None:
@@ -51,6 +53,7 @@ def test_many_rows_are_cut_and_none_is_no_picture() -> None:
     found = words(summary_svg("t", [replace(BASE, row=f"row {n}") for n in range(ROWS + 5)]))
     assert f"row {ROWS - 1}" in found
     assert f"row {ROWS}" not in found
+    assert f"t (the first {ROWS} of {ROWS + 5} rows)" in found
 
 
 def test_several_id_sets_are_named() -> None:
