@@ -60,7 +60,7 @@ def test_no_evidence_is_blank_and_said(tmp_path: Path) -> None:
     sets = [Set("a", "id", 9, 1), Set("b", "ood", 9)]
     result, out = make(tmp_path, write_run(tmp_path / "r", sets, words=[]))
     rows = read_csv(out / "metrics.csv")
-    assert all(r[metric] == "" for r in rows if r["score"] == "neglabel" for metric in COLUMNS[6:-1])
+    assert all(r[metric] == "" for r in rows if r["score"] == "neglabel" for metric in COLUMNS[6:-2])
     assert all(r["auroc"] for r in rows if r["score"] == "mcm")
     assert "no evidence for neglabel" in result["notes"][0]
     assert "no evidence" in (out / "index.html").read_text(encoding="utf-8")
