@@ -14,8 +14,8 @@ from neglabel.pipeline.scores.stable import Floats
 
 #: r: directions.
 DIRECTIONS = 10
-#: Numbers of texts' vectors in float64 at once: 64 MB.
-_SLAB = 1 << 23
+#: Numbers of texts' vectors in float64 at once: 8 MB.
+_SLAB = 1 << 20
 
 
 def text_axes(labels: Cosines, negatives: Cosines) -> Floats:
