@@ -24,6 +24,7 @@ from better_worlds import FEATURES, World, embedded, real, softmargin_column
 from neglabel.pipeline.bootstrap import difference, draws
 from neglabel.pipeline.metrics import auroc, fpr95
 from neglabel.pipeline.scores import Block, compute_all, group_negatives
+from neglabel.pipeline.scores.reach import reach_along, text_axes
 from neglabel.pipeline.scores.softmargin import standard_nearness
 
 SCORES = {"softmargin": "softmargin", "mcm": "MCM", "neglabel": "NegLabel", "maxlogit": "MaxLogit", "energy": "Energy"}
@@ -37,16 +38,17 @@ def of_world(world: World) -> tuple[dict[str, dict[str, Floats]], dict[str, dict
     """Log-odds by score and set ("ID" is the ID set), and those of the parts."""
     groups = group_negatives(len(world.negatives), 100) if world.grouped else None
     asked = {name: world.temperature if name in TEMPERED else None for name in SCORES}
-    z = standard_nearness(world.labels, world.negatives)
+    z, axes = standard_nearness(world.labels, world.negatives), text_axes(world.labels, world.negatives)
     scores: dict[str, dict[str, Floats]] = {name: {} for name in SCORES}
     parts: dict[str, dict[str, Floats]] = {name: {} for name in PARTS}
     for name, x in {"ID": world.inside, **world.outside}.items():
         a, b = x @ world.labels.T, x @ world.negatives.T
+        reach = reach_along(x, axes)
         block = Block(a, b, groups, x, world.labels, world.negatives, single=True)
         for score, (_, logit) in compute_all(asked, block).items():
             scores[score][name] = logit
         for part, options in PARTS.items():
-            parts[part][name] = formula(a, b, z, world.temperature, **options)
+            parts[part][name] = formula(a, b, z, reach, world.temperature, **options)
         gap = np.abs(parts["as shipped"][name] - scores["softmargin"][name]).max()
         assert gap < 1e-5, f"the package and the formula differ by {gap}"
     return scores, parts

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from better_worlds import log_sum
 
-from neglabel.pipeline.scores.softmargin import LEVEL, MARGIN, SLOPE, WIDTH
+from neglabel.pipeline.scores.softmargin import LEVEL, MARGIN, REACH, SLOPE, WIDTH
 
 Floats = np.ndarray
 #: Part of the score taken out or put in its place → settings of :func:`formula`.
@@ -16,6 +16,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "no negatives (λ = 0)": {"slope": 0.0},
     "no level (β = 0)": {"level": 0.0},
     "whole level (β = 1)": {"level": 1.0},
+    "no reach (κ = 0)": {"far": 0.0},
+    "twice the reach (κ = 0.2)": {"far": 0.2},
     "slope 1": {"slope": 1.0},
     "slope 10": {"slope": 10.0},
     "no margin (δ = 0)": {"margin": 0.0},
@@ -28,7 +30,8 @@ PARTS: dict[str, dict[str, Any]] = {
 
 
 def formula(
-    a: Floats, b: Floats, z: Floats, t: float, level: float = LEVEL, slope: float = SLOPE, margin: float = MARGIN,
+    a: Floats, b: Floats, z: Floats, reach: Floats, t: float, far: float = REACH,
+    level: float = LEVEL, slope: float = SLOPE, margin: float = MARGIN,
     width: float = WIDTH, near: float = 1.0, cold: float = 1.0, linear: bool = False, energy: bool = False,
 ) -> Floats:  # fmt: skip
     """The score's formula with its parts as options, apart from the package."""
@@ -37,4 +40,4 @@ def formula(
     bent = excess if linear else width * np.logaddexp(0, excess / width)
     top = ours if energy else a.max(axis=1).astype(np.float64)
     mean = (a.sum(axis=1, dtype=np.float64) + b.sum(axis=1, dtype=np.float64)) / (a.shape[1] + b.shape[1])
-    return np.asarray(top - level * mean - slope * t * bent)
+    return np.asarray(top - level * mean + far * reach - slope * t * bent)

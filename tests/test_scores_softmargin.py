@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score import score
 from neglabel.pipeline.score_settings import ScoreSettings
 from neglabel.pipeline.scores import Block, compute_all
+from neglabel.pipeline.scores.reach import reach_along, text_axes
 from neglabel.pipeline.scores.softmargin import softmargin, standard_nearness
 
 N, K, M, D = 40, 7, 30, 16
@@ -37,12 +39,16 @@ def reference(images: np.ndarray, labels: np.ndarray, words: np.ndarray, t: floa
     x, e, w = (v.astype(np.float64) for v in (images, labels, words))
     near = np.array([max(float(one @ other) for other in e) for one in w])
     z = (near - near.mean()) / near.std()
+    texts = np.concatenate([e, w])
+    centre = texts.mean(axis=0) / np.linalg.norm(texts.mean(axis=0))
+    first = np.linalg.svd(texts - texts.mean(axis=0), full_matrices=False)[2][:10]
     found = []
     for h in x:
         a, b = e @ h, w @ h
         ours, theirs = t * logsumexp(a / t), t * logsumexp(b / t - z)
         penalty = 3.0 * 2.0 * t * np.log1p(np.exp((theirs - ours - 2.0 * t) / (2.0 * t)))
-        found.append(a.max() - 0.5 * np.concatenate([a, b]).mean() - penalty)
+        reach = np.linalg.norm(first @ (h - (h @ centre) * centre))
+        found.append(a.max() - 0.5 * np.concatenate([a, b]).mean() + 0.1 * reach - penalty)
     return np.array(found)
 
 
@@ -66,17 +72,18 @@ def test_negatives_only_take_away(seed: int, spread: float, t: float, weaker: fl
     """Orders don't matter, no negative helps a picture, and one that matches less takes no more."""
     images, labels, words = world(seed, spread=spread)
     positive, negative, z = images @ labels.T, images @ words.T, standard_nearness(labels, words)
-    found = softmargin(positive, negative, z, t)[0]
+    reach = reach_along(images, text_axes(labels, words))
+    found = softmargin(positive, negative, z, reach, t)[0]
     mean = np.concatenate([positive, negative], axis=1).mean(axis=1)
-    assert (found <= positive.max(axis=1) - 0.5 * mean + 1e-12).all()
+    assert (found <= positive.max(axis=1) - 0.5 * mean + 0.1 * reach + 1e-12).all()
     rng = np.random.default_rng(seed)
     some, other = rng.permutation(K), rng.permutation(M)
     np.testing.assert_allclose(z[other], standard_nearness(labels[some], words[other]), atol=1e-9)
-    again = softmargin(positive[:, some], negative[:, other], z[other], t)[0]
+    again = softmargin(positive[:, some], negative[:, other], z[other], reach, t)[0]
     np.testing.assert_allclose(again, found, rtol=0, atol=1e-9)
     lowered = negative.copy()
     lowered[:, seed % M] -= weaker
-    assert (softmargin(positive, lowered, z, t)[0] >= found - 1e-12).all()
+    assert (softmargin(positive, lowered, z, reach, t)[0] >= found - 1e-12).all()
 
 
 def test_nearness_of_equals_is_none() -> None:
@@ -87,14 +94,29 @@ def test_nearness_of_equals_is_none() -> None:
     np.testing.assert_allclose([z.mean(), z.std()], [0, 1], atol=1e-9)
 
 
+def test_reach_is_of_what_the_texts_span() -> None:
+    images, labels, words = world(3)
+    reach = reach_along(images, text_axes(labels, words))
+    rng = np.random.default_rng(3)
+    again = text_axes(labels[rng.permutation(K)], words[rng.permutation(M)])
+    np.testing.assert_allclose(reach_along(images, again), reach, rtol=0, atol=1e-9)
+    assert ((reach > 0) & (reach < 1)).all()
+    # Texts in a plane through their mean have one or two directions, whatever else a picture holds; equal ones none.
+    assert text_axes(labels[:2], words[:1]).shape == (D, 2)
+    assert text_axes(labels[:1], np.repeat(labels[:1], 3, axis=0)).shape == (D, 0)
+    assert (reach_along(images, np.zeros((D, 0))) == 0).all()
+
+
 def test_without_negatives_or_texts() -> None:
     images, labels, words = world(1)
     made = compute_all({"softmargin": None}, block_of(images, labels, words[:0]))
     assert np.isnan(made["softmargin"][0]).all()
+    with pytest.raises(UsageError, match="no embeddings"):
+        compute_all({"softmargin": None}, replace(block_of(images, labels, words), embeddings=None))
     with pytest.raises(UsageError, match="no label vectors"):
         compute_all({"softmargin": None}, Block(images @ labels.T, images @ words.T))
     with pytest.raises(ValueError, match="temperature"):
-        softmargin(images @ labels.T, images @ words.T, np.zeros(M), 0.0)
+        softmargin(images @ labels.T, images @ words.T, np.zeros(M), np.zeros(N), 0.0)
 
 
 def test_the_stage(tmp_path: Path) -> None:
