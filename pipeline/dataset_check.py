@@ -26,8 +26,9 @@ def datasets(names: Sequence[str], root: str | None, reporter: Reporter) -> dict
         UsageError: an unknown name, or a root that is no folder.
     """
     entries = [known(name) for name in dict.fromkeys(names)] or list(registry().values())
-    text = root or os.environ.get(ROOT) or None
-    folder = root_folder(text) if text else None
+    # An empty root that was given is refused: a script whose variable is not set would take a listing for success.
+    text = root if root is not None else os.environ.get(ROOT) or None
+    folder = root_folder(text) if text is not None else None
     rows = []
     for entry in reporter.track(entries, "check", len(entries), "data sets", size=lambda _: 1):
         rows.append(_about(entry) | (check(folder, entry) if folder else {}))
@@ -75,7 +76,7 @@ def _problem(entry: Known, split: str, pictures: int, classes: int, names: Mappi
     of = f" in {split}" if split else ""
     expected = entry.expected(split)
     if expected is not None and pictures != expected:
-        return f"{pictures:,} pictures{of}, {expected:,} expected; unpack {entry.source.split(';')[0]} again"
+        return f"{pictures:,} pictures{of}, {expected:,} expected; unpack or copy it again (source: {entry.source})"
     if entry.classes is not None and classes != entry.classes:
         return f"pictures of {classes:,} classes{of}, {entry.classes:,} expected"
     if entry.sha256 and digest(names.values()) != entry.sha256:

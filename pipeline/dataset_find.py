@@ -56,7 +56,7 @@ def missing(root: Path, entry: Known, split: str = "") -> str:
     """One sentence: nothing there, where it comes from, and what is expected."""
     ways = "; or ".join(_expected(layout, split) for layout in layouts(entry))
     return (
-        f"{entry.name}{f' ({split})' if split else ''} is not below {root}; it comes from {entry.source}; expected: "
+        f"{entry.name}{f' ({split})' if split else ''} is not below {root}; source: {entry.source}; expected: "
         f"{ways} (a link will do)"
     )
 

@@ -116,9 +116,11 @@ def known(name: str) -> Known:
 
 
 def root_folder(text: str) -> Path:
-    """Raises UsageError: not a folder of this machine."""
+    """Raises UsageError: empty, or not a folder of this machine."""
     if is_uri(text):
         raise UsageError(f"{text}: known data sets are found by folder names on this machine; name a local root")
+    if not text.strip():
+        raise UsageError(f"the root of data sets is empty; name the folder, or leave it out and set {ROOT}")
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise UsageError(f"the root of data sets {text} is not a folder; name the one that holds them, or set {ROOT}")
@@ -129,7 +131,7 @@ def asked(spec: str) -> Asked:
     """Take ``dataset:NAME,root=DIR,split=SPLIT`` apart; a folder's name may hold commas.
 
     Raises:
-        UsageError: an unknown data set, option or split, or an option given twice.
+        UsageError: an unknown data set, option or split, or an option that is empty or given twice.
     """
     name, *options = _OPTION.split(spec.removeprefix(DATASET))
     entry, given = known(name), dict[str, str]()
@@ -139,6 +141,8 @@ def asked(spec: str) -> Asked:
             raise UsageError(f"{spec}: `{key}` is no option of a data set; valid: root, split")
         if key in given:
             raise UsageError(f"{spec}: `{key}` is given twice")
+        if not value.strip():
+            raise UsageError(f"{spec}: `{key}` is empty; give it a value or leave it out")
         given[key] = value
     split = given.get("split", "")
     if split and split not in entry.splits:

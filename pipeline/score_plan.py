@@ -73,6 +73,8 @@ def _check_noise(settings: ScoreSettings) -> None:
                 "(tempered-msp is ODIN without noise)"
             )
         return
+    if not settings.odin_noise:
+        raise UsageError("--odin-noise 0 moves nothing: ODIN without noise is --score tempered-msp; leave it out")
     if set(settings.score) != {ODIN}:
         raise UsageError(
             f"--odin-noise moves every picture of the run towards its nearest label, as ODIN wants it: ask for --score "

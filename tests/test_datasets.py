@@ -265,7 +265,7 @@ def test_every_set_says_where_it_comes_from(tmp_path: Path, override: Override) 
         assert entry.source in str(row["problem"])
         assert "\n" not in str(row["problem"])
         assert all(place in str(row["problem"]) for layout in entry.layouts for place in layout.places if place != ".")
-    with pytest.raises(UsageError, match=r"is not below .*; it comes from .*iNaturalist.tar.gz; expected: pictures"):
+    with pytest.raises(UsageError, match=r"is not below .*; source: .*iNaturalist.tar.gz; expected: pictures"):
         open_images(f"dataset:inaturalist,root={tmp_path}")
 
 
@@ -355,11 +355,15 @@ def test_usage_is_refused_in_one_sentence(tmp_path: Path, override: Override) ->
         "dataset:food-101,split=val": "write one of train, test, all",
         "dataset:sun,path=x": "`path` is no option",
         "dataset:sun,root=a,root=b": "given twice",
+        "dataset:sun,root=": "`root` is empty; give it a value or leave it out",
     }
     for spec, what in cases.items():
         with pytest.raises(UsageError, match=what) as caught:
             open_images(spec)
         assert "\n" not in str(caught.value)
+    result = RUN.invoke(app, ["datasets", "sun", "--root", ""])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the root of data sets is empty" in result.stderr
     with pytest.raises(UsageError, match="has no class names"):
         class_names("dataset:sun")
     for arguments in (["nothing"], ["sun", "--root", str(tmp_path / "gone")]):

@@ -145,6 +145,8 @@ def test_refusals(gallery: Path, tiny_model: Path) -> None:
         run(with_pictures(gallery, tiny_model, odin_noise=SIZE))
     with pytest.raises(UsageError, match=r"--score odin needs --odin-noise, .* 0\.0014"):
         run(with_pictures(gallery, tiny_model, score=["odin"]))
+    with pytest.raises(UsageError, match="ODIN without noise is --score tempered-msp"):
+        run(with_pictures(gallery, tiny_model, score=["odin"], odin_noise=0))
     with pytest.raises(UsageError, match="--odin-noise works with --engine local alone"):
         run(with_pictures(gallery, tiny_model, score=["odin"], odin_noise=SIZE, engine="ray"))
     with pytest.raises(UsageError, match=r"--odin-noise needs pictures, and .*id.parquet holds embeddings"):

@@ -63,6 +63,12 @@ def test_streaming_alone_and_static_alone(tmp_path: Path) -> None:
         assert not re.search("Streaming scores|, streaming", (out / name).read_text())
 
 
+def test_names_with_a_comma_are_told_apart_in_a_list(tmp_path: Path) -> None:
+    run = streaming_run(tmp_path / "run", "mixed", "tempered-msp", "neglabel")
+    result, _ = make(tmp_path, run, bootstrap=0)
+    assert "MSP (T = 10) and NegLabel see one picture" in result["notes"][0]
+
+
 def test_a_damaged_stream_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NeglabelError, match=r"is damaged \(scores\.1\.stream\.protocol\); run `score` again"):
         make(tmp_path, streaming_run(tmp_path / "run", 3, "mcm"))

@@ -35,7 +35,9 @@ def notice(runs: Sequence[Run]) -> str:
 
 
 def _plain(score: str) -> str:
-    return SCORE_NAMES.get(score, score).removesuffix(", streaming")
+    """Its name in a list: what stands behind a comma goes into brackets."""
+    name, _, rest = SCORE_NAMES.get(score, score).removesuffix(", streaming").partition(", ")
+    return f"{name} ({rest})" if rest else name
 
 
 def _listed(names: Sequence[str]) -> str:
