@@ -69,6 +69,13 @@ def test_names_with_a_comma_are_told_apart_in_a_list(tmp_path: Path) -> None:
     assert "MSP (T = 10) and NegLabel see one picture" in result["notes"][0]
 
 
+def test_of_two_protocols_each_names_its_runs(tmp_path: Path) -> None:
+    runs = [streaming_run(tmp_path / name, name) for name in ("separate", "mixed")]
+    result, _ = make(tmp_path, *runs, bootstrap=0)
+    assert "AdaNeg of separate: each data set alone" in result["notes"][0]
+    assert "AdaNeg of mixed: ID and OOD pictures" in result["notes"][0]
+
+
 def test_a_damaged_stream_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NeglabelError, match=r"is damaged \(scores\.1\.stream\.protocol\); run `score` again"):
         make(tmp_path, streaming_run(tmp_path / "run", 3, "mcm"))

@@ -15,14 +15,17 @@ _PROTOCOLS = {
 
 def notice(runs: Sequence[Run]) -> str:
     """One or two sentences about all runs' streaming scores; empty where there is none."""
-    streams: dict[str, list[str]] = {}
+    streams: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for run in runs:
         for score, protocol in run.streaming.items():
-            names = streams.setdefault(_PROTOCOLS.get(protocol, protocol), [])
-            names += [name for name in (_plain(score),) if name not in names]
+            names, of = streams.setdefault(_PROTOCOLS.get(protocol, protocol), ({}, {}))
+            names[_plain(score)] = of[run.name] = None
     if not streams:
         return ""
-    saw = "; ".join(f"{_listed(names)}: {what}" for what, names in streams.items())
+    saw = "; ".join(
+        f"{_listed(list(names))}{f' of {_listed(list(of))}' if len(streams) > 1 else ''}: {what}"
+        for what, (names, of) in streams.items()
+    )
     static = dict.fromkeys(_plain(score) for run in runs for score in run.scores if score not in run.streaming)
     beside = (
         f" {_listed(list(static))} see{'s' * (len(static) == 1)} one picture at a time, so the two kinds are not "
