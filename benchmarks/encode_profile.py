@@ -34,18 +34,22 @@ PARTS = {
 }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def prepared(description: str | None, nouns: int, repeats: int) -> tuple[argparse.Namespace, TextEncoder, Any, Any]:
+    """The options (``nouns`` and ``repeats``: their defaults), the encoder, its tower and what the tower runs over."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--nouns", type=int, default=8_000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--nouns", type=int, default=nouns)
+    parser.add_argument("--repeats", type=int, default=repeats)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     world = build(options.nouns)
     encoder = TextEncoder(world.model, world.tokenizer)
-    tokenised = encoder.tokenise(world.prompts)
-    tower, sequences = encoder._settled[1], tokenised.sequences
+    return options, encoder, encoder._settled[1], encoder.tokenise(world.prompts).sequences
+
+
+def main() -> None:
+    options, encoder, tower, sequences = prepared(__doc__, 8_000, 5)
     bounds = list(pairwise(tower.cut(sequences, encoder.token_budget).tolist()))
     print(f"{date.today()}, {named_machine()}")
 

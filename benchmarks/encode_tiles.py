@@ -8,34 +8,22 @@ their ratios to the size that is used, within a repeat.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from datetime import date
 from itertools import pairwise
 from typing import Any
 
-import torch
-from encode import build, gemm_rate
+from encode import gemm_rate
 from encode_peers import named_machine
+from encode_profile import prepared
 
-from neglabel.pipeline.text_encoder import TextEncoder
-
-TILES = (128, 256, 384, 512, 768, 1_024, 1 << 30)
+TILES = (128, 256, 384, 512, 768, 1_024, 1_536, 1 << 30)
 CHUNKS = (0.5, 1, 2, 4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--nouns", type=int, default=2_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    world = build(options.nouns)
-    encoder = TextEncoder(world.model, world.tokenizer)
-    sequences, tower = encoder.tokenise(world.prompts).sequences, encoder._settled[1]
+    options, encoder, tower, sequences = prepared(__doc__, 2_000, 3)
     used, budget = tower.tile, encoder.token_budget
     cuts = {factor: list(pairwise(tower.cut(sequences, int(budget * factor)).tolist())) for factor in CHUNKS}
     ways = [(f"{tile if tile < 1 << 30 else 'all'} rows", tile, 1) for tile in TILES]

@@ -157,10 +157,7 @@ def _parquet(options: Options) -> Iterator[tuple[int, dict[str, Any]]]:
 def _opened(path: Location) -> pq.ParquetFile:
     # Not pre-buffered, which would hold all of it; nor mapped: a file that is cut meanwhile would end the process.
     file = path.open() if isinstance(path, Remote) else pa.OSFile(str(path))
-    try:
-        opened = pq.ParquetFile(file, pre_buffer=False, buffer_size=REQUEST)
-    except UnicodeDecodeError as error:
-        raise pa.ArrowInvalid(f"the name of a column is no text: {error}") from None
+    opened = pq.ParquetFile(file, pre_buffer=False, buffer_size=REQUEST)
     if problem := flaw(opened.metadata, file.size()):
         raise pa.ArrowInvalid(problem)
     return opened

@@ -18,8 +18,8 @@ COMPRESSION = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 MAX_LINE = 100_000
 #: Bytes that are asked for at once of a file by URI.
 REQUEST = 4 << 20
-#: What reading raises where a file is damaged or cut short.
-DAMAGED = (OSError, EOFError, pa.ArrowInvalid)
+#: What reading raises where a file is damaged or cut short; pyarrow also where names or texts in it are no UTF-8.
+DAMAGED = (OSError, EOFError, pa.ArrowInvalid, UnicodeDecodeError)
 
 
 def require_file(path: Location) -> None:

@@ -103,9 +103,9 @@ def load_negatives(path: Location, prompt: str, encoder: Callable[[], TextEncode
 
 def _refuse_long_texts(path: Location) -> None:
     """Raises NeglabelError for a text that no word is as long as, before all of them are in memory."""
-    schema = store.open_parquet(path).schema_arrow
-    columns = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    batches = store.open_parquet(path).iter_batches(_FEW, columns=columns)
+    file = store.open_parquet(path)
+    columns = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    batches = file.iter_batches(_FEW, columns=columns)
     start = 0
     while columns:
         with store.reading(path):

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from neglabel.pipeline.report.measure import AVERAGE
 from neglabel.pipeline.report.svg import shorten
-from neglabel.pipeline.report.tables import SCORE_NAMES
-from neglabel.pipeline.sweep_table import SUMMARISED, TITLES, Line
+from neglabel.pipeline.report.tables import SCORE_NAMES, TITLES
+from neglabel.pipeline.sweep_table import SUMMARISED, Line
 
 #: Rows of a picture at most; the tables have all.
 ROWS = 60

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neglabel.pipeline.report.measure import AVERAGE, METRICS, Row, mean
-from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES, md_escape, write_csv
+from neglabel.pipeline.report.tables import CONVENTIONS, SCORE_NAMES, TITLES, md_escape, write_csv
 from neglabel.pipeline.sweep_published import Figure, find, ood_key, same_row, sets_of
 from neglabel.pipeline.sweep_work import Result
 
@@ -20,7 +20,6 @@ RESULTS = (
 )  # fmt: skip
 #: What a summary has of every row; of other metrics where published figures are of them.
 SUMMARISED = ("auroc", "fpr95")
-TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
 
 
 @dataclass(frozen=True)

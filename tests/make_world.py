@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
-from neglabel.pipeline import config, store
+from neglabel.pipeline import config, score_sets, store
 from neglabel.pipeline.models import LoadedModel
 from neglabel.pipeline.progress import Reporter
 from neglabel.pipeline.score import score
@@ -55,6 +56,21 @@ def options(world: Path, **changes: Any) -> ScoreSettings:
 
 def run(settings: ScoreSettings) -> dict[str, Any]:
     return score(settings, Reporter(quiet=True))
+
+
+def stop_at_the_second(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the first run interrupted before anything of its second data set is read. Returns the sets read, growing."""
+    inner = score_sets._blocks
+    read: list[str] = []
+
+    def interrupted(source: Any, model: Any) -> Any:
+        read.append(Path(source.spec).stem)
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        yield from inner(source, model)
+
+    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    return read
 
 
 def rows(world: Path, name: str) -> dict[str, list[Any]]:

@@ -97,6 +97,14 @@ def test_a_column_whose_name_is_no_text_is_a_damaged_file(tmp_path: Path) -> Non
         list(open_corpus(str(path)))
 
 
+def test_a_text_that_is_no_utf8_is_a_damaged_file(tmp_path: Path) -> None:
+    offsets, letters = np.array([0, 3, 6], np.int32), b"dog\xff\x98a"
+    words = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(offsets), pa.py_buffer(letters)])
+    pq.write_table(pa.table({"text": words}), tmp_path / "w.parquet")
+    with pytest.raises(NeglabelError, match=r"w\.parquet is damaged"):
+        list(open_corpus(str(tmp_path / "w.parquet")))
+
+
 @pytest.mark.parametrize("how", ["rows", "bytes"])
 def test_a_file_that_claims_more_than_it_can_hold_is_refused_unread(tmp_path: Path, how: str) -> None:
     words = ["dog"] * 2_000_000 if how == "rows" else ["x" * (8 << 20)] * 10

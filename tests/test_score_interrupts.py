@@ -20,7 +20,7 @@ from neglabel import NeglabelError
 from neglabel.pipeline import config, score_sets
 from neglabel.pipeline.image_encoder import ImageEncoder
 
-from .make_world import make_gallery, make_world, options, rows, run, unit, with_pictures, write
+from .make_world import make_gallery, make_world, options, rows, run, stop_at_the_second, unit, with_pictures, write
 
 LISTED = {"name", "role", "source", "rows", "unreadable", "time"}
 
@@ -98,16 +98,7 @@ def test_what_could_not_be_decoded_is_kept_of_a_killed_run(
     gallery: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (gallery / "cats" / "class_1" / "0.png").write_text("no picture")
-    inner = score_sets._blocks
-    scored: list[str] = []
-
-    def interrupted(source: Any, model: Any) -> Any:
-        scored.append(Path(source.spec).name)
-        if len(scored) == 2:
-            raise KeyboardInterrupt
-        yield from inner(source, model)
-
-    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    scored = stop_at_the_second(monkeypatch)
     settings = with_pictures(gallery, tiny_model)
     with pytest.raises(KeyboardInterrupt):
         run(settings)

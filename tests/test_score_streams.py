@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from neglabel import UsageError
-from neglabel.pipeline import score_sets, store
+from neglabel.pipeline import store
 from neglabel.pipeline.scores import Texts, group_negatives, start_stream
 
-from .make_world import M, make_gallery, make_world, options, rows, run, vectors, with_pictures
+from .make_world import M, make_gallery, make_world, options, rows, run, stop_at_the_second, vectors, with_pictures
 
 STREAMING = ["adaneg", "clipscope"]
 SOFT = {"adaneg": 0.3, "clipscope": 0.3}
@@ -108,16 +108,7 @@ def test_batches_of_pictures_change_nothing(tmp_path: Path, tiny_model: Path, st
 def test_a_killed_run_goes_on_behind_whole_streams_only(
     world: Path, monkeypatch: pytest.MonkeyPatch, stream: str, again: list[str]
 ) -> None:
-    inner = score_sets._blocks
-    read: list[str] = []
-
-    def interrupted(source: Any, model: Any) -> Any:
-        read.append(Path(source.spec).stem)
-        if len(read) == 2:
-            raise KeyboardInterrupt
-        yield from inner(source, model)
-
-    monkeypatch.setattr(score_sets, "_blocks", interrupted)
+    read = stop_at_the_second(monkeypatch)
     settings = options(world, score=["neglabel", *STREAMING], temperature=SOFT, stream=stream)
     with pytest.raises(KeyboardInterrupt):
         run(settings)

@@ -49,6 +49,27 @@ def test_delong_against_its_structural_components(m: int, n: int, ties: bool) ->
         assert gap.p == pytest.approx(math.erfc(abs(gap.value) / error / math.sqrt(2)), rel=1e-6)
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("m", "n"), [(20, 30), (150, 90)])
+def test_delong_against_a_published_package(m: int, n: int, ties: bool) -> None:
+    """MLstatkit, which follows R's pROC: AUROCs, their intervals (cut to [0, 1]) and the paired p."""
+    peer = pytest.importorskip("MLstatkit", reason="MLstatkit is not installed")
+    rng = np.random.default_rng([m, n])
+    shared = rng.normal(0.8, 1, m), rng.normal(0, 1, n)
+    systems = [tuple(side + rng.normal(0, s, len(side)) for side in shared) for s in (0.2, 1.0)]
+    if ties:
+        systems = [tuple(np.round(2 * side) for side in system) for system in systems]
+    made = delong(systems)  # type: ignore[arg-type]
+    _, p, first, second, *auroc, how = peer.Delong_test(
+        [1] * m + [0] * n, *(np.concatenate(system) for system in systems)
+    )
+    assert how["method"] == "delong"
+    assert made.auroc == pytest.approx(auroc, abs=1e-12)
+    assert made.difference(1, 0).p == pytest.approx(p, rel=1e-9)
+    ours = [end for system in (0, 1) for end in (made.interval(system).low, made.interval(system).high)]
+    assert np.clip(ours, 0, 1) == pytest.approx([*first, *second], abs=1e-9)
+
+
 def test_delong_reads_order_alone() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(1, 1, 40), rng.normal(0, 1, 30)

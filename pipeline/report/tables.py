@@ -34,7 +34,7 @@ CONVENTIONS: dict[Convention, str] = {
     "of OOD pictures above the next ID score below the threshold whose share of accepted ID pictures is nearest to "
     "95 %, be it less or more",
 }
-_TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
+TITLES = {"auroc": "AUROC", "fpr95": "FPR95", "aupr_id": "AUPR-ID", "aupr_ood": "AUPR-OOD"}
 
 
 def metrics_csv(rows: Iterable[Row], convention: Convention, streams: Mapping[tuple[str, str], str]) -> str:
@@ -57,7 +57,7 @@ def accuracy_csv(found: Iterable[Accuracy]) -> str:
 
 def metrics_md(rows: Sequence[Row], found: Sequence[Accuracy], convention: Convention, notice: str = "") -> str:
     """GitHub Markdown: every metric with its interval, two decimals; above it the convention, and ``notice``."""
-    heads = ("run", "score", "ID", "OOD", "n ID", "n OOD", *_TITLES.values())
+    heads = ("run", "score", "ID", "OOD", "n ID", "n OOD", *TITLES.values())
     intervals = " In brackets: 95 % intervals, by pictures drawn again." if _drawn(rows) else ""
     lines = [f"Percentages. {CONVENTIONS[convention]}.{intervals}", "", *([notice, ""] if notice else [])]
     columns = COLUMNS[: -len(_BOUNDS)]
@@ -89,7 +89,7 @@ def metrics_tex(rows: Sequence[Row], convention: Convention, notice: str = "") -
 def _tex_table(rows: Sequence[Row], pair: tuple[str, str], caption: str) -> str:
     oods = [name for name in dict.fromkeys(row.ood for row in rows) if name != AVERAGE] + [AVERAGE]
     cells = {(row.run, row.score, row.ood): row for row in rows}
-    arrows = [_TITLES[m] + (r" $\downarrow$" if m == "fpr95" else r" $\uparrow$") for m in pair]
+    arrows = [TITLES[m] + (r" $\downarrow$" if m == "fpr95" else r" $\uparrow$") for m in pair]
     rules = " ".join(f"\\cmidrule(lr){{{3 + 2 * i}-{4 + 2 * i}}}" for i in range(len(oods)))
     lines = [
         "\\begin{table}",
